@@ -1,0 +1,1 @@
+"""COVID-19 in chest CT: a curated, versioned dataset. Needs neither torch nor the packages that build it."""

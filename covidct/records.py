@@ -1,0 +1,116 @@
+"""The image record: one row of the dataset, its columns and their meaning, and the one reader and writer of the table."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+COVID = 1
+LABEL_NAMES = {0: "NonCOVID", 1: "COVID"}
+SPLITS = ("train", "val", "test")
+
+COLUMNS: dict[str, str] = {
+    "image_id": "identifier, unique; file name without its ending (2020 convention <id>-p<page>-<xref>[%<n>])",
+    "file": "picture, relative to the folder of the table",
+    "label": "1 = COVID (the positive class everywhere), 0 = NonCOVID",
+    "label_name": "COVID or NonCOVID",
+    "patient_id": "who is shown, scoped by source; images of one value never cross splits",
+    "patient_basis": "how patient_id is known: stated, case, curator, caption, figure, document, metadata",
+    "source": "medrxiv, biorxiv, pmc, medpix, published-covid ...",
+    "document_id": "preprint id, PMC id or MedPix case",
+    "doi": "DOI of the document, empty if none",
+    "version": "preprint version, empty if none",
+    "page": "page of the PDF, from 1",
+    "xref": "PyMuPDF xref of the raster",
+    "panel": "number of the panel inside the figure, from 0; empty for a single picture",
+    "box": "panel box in pixels of the figure, 'x0 y0 x1 y1'; empty: the whole figure",
+    "width": "pixels",
+    "height": "pixels",
+    "caption": "caption (and the panel's own sub-caption)",
+    "evidence": "sentence that supports the label",
+    "age": "as stated",
+    "sex": "F, M or empty",
+    "severity": "as stated",
+    "document_type": "preprint, article, case, book",
+    "reviewed": "true if a person decided the label",
+    "reviewers": "who, separated by ';'",
+    "inpainted_fraction": "share of pixels that were repaired",
+    "licence": "code of the document's licence, empty if not stated",
+    "sha256": "of the file",
+    "duplicate_group": "same picture -> same value; empty if alone",
+    "split": "train, val, test or empty before splitting",
+}
+STRINGS = [c for c in COLUMNS if c not in {"label", "page", "xref", "panel", "version", "width", "height", "reviewed", "inpainted_fraction"}]
+INTEGERS = ["page", "xref", "panel", "version"]
+
+
+class TableError(ValueError):
+    """The table of images is not what it must be: names file, line, column, expected and got."""
+
+
+def read_records(path: Path | str) -> pd.DataFrame:
+    """Read and validate the table; empty text cells are ``""``, missing numbers ``<NA>`` (``Int64``).
+
+    Raises TableError (missing column, unknown label or split, repeated image_id).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise TableError(f"{path}: expected the table of images, got no file; run the stage that writes it")
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    missing = [c for c in COLUMNS if c not in frame.columns]
+    if missing:
+        raise TableError(f"{path}: expected columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}")
+    for column in INTEGERS:
+        frame[column] = _number(frame, column, path).astype("Int64")
+    for column in ("label", "width", "height"):
+        values = _number(frame, column, path)
+        _refuse(frame, values.isna(), column, "a whole number", path)
+        frame[column] = values.astype("int64")
+    frame["inpainted_fraction"] = _number(frame, "inpainted_fraction", path).fillna(0.0).astype(float)
+    _refuse(frame, ~frame["reviewed"].str.lower().isin(["true", "false"]), "reviewed", "true or false", path)
+    frame["reviewed"] = frame["reviewed"].str.lower() == "true"
+    check_records(frame, str(path))
+    return frame
+
+
+def check_records(frame: pd.DataFrame, where: str = "records") -> None:
+    """Raise TableError unless labels are in {0, 1}, splits known and image ids unique."""
+    _refuse(frame, ~frame["label"].isin(list(LABEL_NAMES)), "label", "0 (NonCOVID) or 1 (COVID)", where)
+    if "split" in frame:
+        _refuse(frame, ~frame["split"].isin([*SPLITS, ""]), "split", "train, val, test or empty", where)
+    _refuse(frame, frame["image_id"].duplicated(), "image_id", "a value used once", where)
+
+
+def write_records(path: Path | str, frame: pd.DataFrame) -> None:
+    """Write the table, columns in order, rows by image_id, all or nothing."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    check_records(frame, str(path))
+    frame = frame.reindex(columns=list(COLUMNS)).sort_values("image_id", kind="stable")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as out:
+            frame.to_csv(out, index=False, lineterminator="\n")
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _number(frame: pd.DataFrame, column: str, where: Path | str) -> pd.Series:
+    values = pd.to_numeric(frame[column].replace("", None), errors="coerce")
+    _refuse(frame, values.isna() & (frame[column] != ""), column, "a number or nothing", where)
+    return values
+
+
+def _refuse(frame: pd.DataFrame, bad: pd.Series, column: str, expected: str, where: Path | str) -> None:
+    if bad.any():
+        first = int(bad.to_numpy().argmax())
+        raise TableError(
+            f"{where}: line {first + 2}, column {column}: expected {expected}, got {frame[column].iloc[first]!r}"
+            f" ({int(bad.sum())} such rows)"
+        )

@@ -1,0 +1,1 @@
+"""Curation: figures become candidates, candidates become reviewed single CT images."""

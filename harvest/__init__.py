@@ -1,0 +1,1 @@
+"""Harvest: preprints, PDFs, figures and captions, negatives and unlabelled lung CT."""

@@ -1,0 +1,1 @@
+"""The model zoo: backbones, initial weights, self-supervised pretraining, fine-tuning, evaluation."""
