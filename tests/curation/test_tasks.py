@@ -1,0 +1,151 @@
+"""Pixels and percent, runs and brush codes, candidates and tasks: round trips and refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curation.records import Candidate, PanelProposal, PixelBox, Suggestion
+from curation.tasks import (
+    TaskError,
+    decode_mask,
+    digest,
+    encode_mask,
+    mask_to_rle,
+    rle_to_mask,
+    to_data,
+    to_percent,
+    to_pixels,
+    to_prediction,
+    to_review,
+)
+from harvest.records import Figure, Mention
+
+
+def candidate(number: int = 0, **changes: object) -> Candidate:
+    figure = Figure(
+        figure_id=f"2020.02.11.20021493-p16-{number}",
+        source="medrxiv",
+        document_id="2020.02.11.20021493",
+        doi="10.1101/2020.02.11.20021493",
+        version=2,
+        pixels="native",
+        file=f"images/{number}.png",
+        width=200,
+        height=100,
+        label="Figure 2",
+        caption="Figure 2. CT of patient 3 <b>with</b> COVID-19.",
+        mentions=(Mention(page=4, offset=10, text="As Figure 2 shows, …"),),
+        panel_captions={"A": "axial"},
+    )
+    suggestion = Suggestion(label="COVID", sentence="CT of patient 3 with COVID-19.", patients=("patient 3",))
+    panels = (
+        PanelProposal(box=PixelBox(0, 0, 100, 100), suggestion=suggestion, modality=0.9),
+        PanelProposal(box=PixelBox(101, 3, 200, 97), suggestion=suggestion, modality=0.8),
+    )
+    values = {
+        "candidate_id": figure.figure_id,
+        "figure": figure,
+        "file": figure.file,
+        "modality": 0.9,
+        "panels": panels,
+        "suggestion": suggestion,
+        "priority": 1.0,
+        "proposed_by": "proposals-1",
+    }
+    return Candidate.model_validate({**values, **changes})
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 4000), st.integers(1, 4000), st.data())
+def test_a_box_survives_the_way_to_percent_and_back(width: int, height: int, data: st.DataObject) -> None:
+    x0, y0 = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    box = PixelBox(x0, y0, data.draw(st.integers(x0 + 1, width)), data.draw(st.integers(y0 + 1, height)))
+    assert to_pixels(to_percent(box, width, height), width, height) == box
+
+
+def test_boxes_drawn_backwards_or_outside_are_mended_and_empty_or_rotated_ones_refused() -> None:
+    assert to_pixels({"x": 50, "y": 60, "width": -30, "height": -20}, 200, 100) == PixelBox(40, 40, 100, 60)
+    assert to_pixels({"x": 90, "y": -5, "width": 50, "height": 20}, 200, 100) == PixelBox(180, 0, 200, 15)
+    for value in ({"x": 120, "y": 0, "width": 5, "height": 5}, {"x": 1, "y": 1, "width": 0, "height": 5}, {"x": 1}):
+        with pytest.raises(TaskError, match="rectangle"):
+            to_pixels(value, 200, 100)
+    with pytest.raises(TaskError, match="rotated"):
+        to_pixels({"x": 1, "y": 1, "width": 5, "height": 5, "rotation": 30}, 200, 100)
+    with pytest.raises(TaskError, match="expected 0 <= x0"):
+        to_percent((5, 0, 5, 10), 200, 100)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+def test_masks_survive_both_codes_exactly(height: int, width: int, seed: int, share: float) -> None:
+    mask = np.random.default_rng(seed).random((height, width)) < share
+    assert np.array_equal(decode_mask(encode_mask(mask), (height, width)), mask)
+    assert np.array_equal(rle_to_mask(mask_to_rle(mask), width, height), mask)
+
+
+@pytest.mark.parametrize("text", ["nonsense", "2x2: 3+5", "2x2: -1+1", "2x2: 0+0", "99999x99999: 0+1"])
+def test_a_malformed_mask_is_refused(text: str) -> None:
+    with pytest.raises(TaskError, match="mask"):
+        decode_mask(text)
+    with pytest.raises(TaskError, match="expected 3 x 3"):
+        decode_mask("2x2: 0+1", (3, 3))
+    with pytest.raises(TaskError, match="for this picture"):
+        rle_to_mask(mask_to_rle(np.ones((4, 4), bool)), 5, 5)
+
+
+def test_task_shows_what_the_form_asks_and_escapes_names() -> None:
+    data = to_data(candidate(), "candidates/images/a b%0.png")
+    assert data["image"].endswith("d=candidates/images/a%20b%250.png")
+    assert "https://www.medrxiv.org/content/10.1101/2020.02.11.20021493v2" in data["link"]
+    assert "p. 4" in data["mentions"] and data["evidence"].startswith("COVID: CT of patient 3")
+
+
+def test_our_form_accepts_our_prediction() -> None:
+    from label_studio_sdk.label_interface import LabelInterface
+
+    from curation.labelstudio import FORM
+
+    mask = np.zeros((100, 200), bool)
+    mask[2:9, 3:30] = True
+    interface = LabelInterface(FORM.read_text(encoding="utf-8"))
+    assert interface.validate_prediction(to_prediction(candidate(), mask), return_errors=True) == []
+    with pytest.raises(TaskError, match="re-run candidates"):
+        to_prediction(candidate(), mask[:50])
+
+
+def annotation(result: list[dict], **changes: object) -> dict:
+    return {"id": 7, "result": result, "created_at": "2026-11-24T00:00:00Z", "lead_time": 12.34, **changes}
+
+
+def test_an_accepted_proposal_comes_back_as_the_same_boxes_and_mask() -> None:
+    mask = np.zeros((100, 200), bool)
+    mask[2:9, 3:30] = True
+    proposal = to_prediction(candidate(), mask)
+    task = {"id": 1, "data": to_data(candidate(), "x.png"), "predictions": [{"id": 5, "model_version": "proposals-1"}]}
+    review = to_review(task, annotation(proposal["result"], parent_prediction=5), "a@b.org")
+    assert [p.box for p in review.panels] == [p.box for p in candidate().panels]
+    assert {p.label for p in review.panels} == {"COVID"} and review.panels[0].patient == "patient 3"
+    assert np.array_equal(decode_mask(review.mask), mask)
+    assert review.seconds == 12.3 and review.proposed_by == "proposals-1" and review.chest_ct
+
+
+def test_foreign_or_unfinished_annotations_are_refused() -> None:
+    ours = {"id": 1, "data": {"candidate_id": "c"}}
+    with pytest.raises(TaskError, match="one of our projects"):
+        to_review({"id": 1, "data": {"text": "x"}}, annotation([]), "r")
+    with pytest.raises(TaskError, match="no answer"):
+        to_review(ours, annotation([]), "r")
+    with pytest.raises(TaskError, match="not of our form"):
+        to_review(ours, annotation([{"type": "choices", "from_name": "mood", "value": {}}]), "r")
+    wrong = {"type": "rectanglelabels", "from_name": "panel", "value": {"rectanglelabels": ["Cat"]}}
+    with pytest.raises(TaskError, match="panel label"):
+        to_review(ours, annotation([wrong]), "r")
+
+
+def test_digest_tells_changed_proposals() -> None:
+    a, b = candidate(), candidate(modality=0.2)
+    assert digest(to_data(a, "x"), to_prediction(a, None)) == digest(to_data(a, "x"), to_prediction(a, None))
+    assert digest(to_data(a, "x"), to_prediction(a, None)) != digest(to_data(b, "x"), to_prediction(b, None))
