@@ -1,0 +1,64 @@
+"""Who must stay together: connected components over patient and duplicate picture, and the cautious group where the
+patient is unknown (the whole figure, else the whole document)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+WHOLE_DOCUMENT = ("document",)
+WHOLE_FIGURE = ("figure",)
+
+
+def text(records: pd.DataFrame, column: str) -> pd.Series:
+    """A column as stripped text; absent column, None and NaN are ``""``."""
+    if column not in records:
+        return pd.Series("", index=records.index, dtype=object)
+    values = records[column]
+    return values.astype(object).where(values.notna(), "").astype(str).str.strip()
+
+
+def keys(records: pd.DataFrame, documents: bool = False) -> dict[str, pd.Series]:
+    """What ties rows together, by name: equal values of one key are one group; ``""`` ties nothing.
+
+    ``documents`` also keeps each whole document together.
+    """
+    patient = text(records, "patient_id")
+    document = text(records, "document_id")
+    source = text(records, "source")
+    basis = text(records, "patient_basis").str.lower()
+    unknown = patient == ""
+    # no patient: the document; not even that: all such rows of a source, since any two may show one person
+    patient = patient.where(~unknown, "?unknown " + source + " " + document)
+    cautious = document.where(unknown | basis.isin(WHOLE_DOCUMENT), "")
+    loose_documents = set(cautious[cautious != ""])
+    found = {
+        "patient": patient,
+        "duplicate": text(records, "duplicate_group"),
+        "document": document if documents else document.where(document.isin(loose_documents), ""),
+    }
+    if basis.isin(WHOLE_FIGURE).any() and {"page", "xref"} <= set(records.columns):
+        figure = document + " p" + text(records, "page") + " x" + text(records, "xref")
+        loose_figures = set(figure[basis.isin(WHOLE_FIGURE) & (document != "")])
+        found["figure"] = figure.where(figure.isin(loose_figures), "")
+    return found
+
+
+def groups(records: pd.DataFrame, documents: bool = False) -> np.ndarray:
+    """Group number of each row (int, N): rows that share any key, directly or through others, share the number."""
+    count = len(records)
+    if not count:
+        return np.zeros(0, dtype=np.int64)
+    rows, columns, offset = [], [], count
+    for values in keys(records, documents).values():
+        codes, unique = pd.factorize(values.to_numpy(dtype=object))
+        tied = values.to_numpy() != ""
+        rows.append(np.flatnonzero(tied))
+        columns.append(codes[tied] + offset)
+        offset += len(unique)
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    graph = coo_matrix((np.ones(len(row), dtype=np.int8), (row, column)), shape=(offset, offset))
+    labels = connected_components(graph, directed=False)[1][:count]
+    return pd.factorize(labels)[0]
