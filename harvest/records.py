@@ -56,6 +56,12 @@ class Preprint(Record):
     """file of the PDF, relative to the folder of the records"""
     sha256: str
     bytes: int
+    authors: str = ""
+    """for the attribution that the licence may ask for"""
+    published: str = ""
+    """DOI of the journal version, if there is one: the same figures may be met there"""
+    url: str = ""
+    """public address the bytes came from"""
 
     @property
     def preprint_id(self) -> str:
@@ -142,7 +148,9 @@ def read_jsonl(path: Path | str, kind: type[R]) -> Iterator[R]:
     """
     path = Path(path)
     if not path.is_file():
-        raise RecordError(f"{path}: expected a JSON Lines file of {kind.__name__} records, got no file; run its stage first")
+        raise RecordError(
+            f"{path}: expected a JSON Lines file of {kind.__name__} records, got no file; run its stage first"
+        )
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():

@@ -1,0 +1,105 @@
+"""The services' limits, host by host (from each service's own documentation and what its users met)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from harvest.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one host is to be treated; all times in seconds."""
+
+    spacing: float
+    """between an answer and the next request"""
+    backoff: float = 2.0
+    """first pause after a transient failure; doubles, with jitter"""
+    cool_down: float = 0.0
+    """least pause after a 429"""
+    timeout: float = 30.0
+    """without a byte"""
+    tries: int = 5
+
+
+# medRxiv and bioRxiv: robots.txt says Crawl-delay: 7, and 429 came at a few requests per second (cool down a minute).
+SITE_FLOOR = 7.0
+_SITE = Rule(spacing=10.0, cool_down=60.0, tries=4)
+_LIVE: dict[str, Rule] = {
+    "api.biorxiv.org": Rule(spacing=1.0),
+    "medrxiv.org": _SITE,
+    "biorxiv.org": _SITE,
+    # 3 requests a second without a key, 10 with one
+    "ncbi.nlm.nih.gov": Rule(spacing=0.34, backoff=1.5),
+    "pmc-oa-opendata.s3.amazonaws.com": Rule(spacing=0.1),
+    "europepmc.org": Rule(spacing=0.5),
+    "ebi.ac.uk": Rule(spacing=0.5),
+    # answers take 2 to 9 seconds
+    "openi.nlm.nih.gov": Rule(spacing=1.0, timeout=60.0, tries=3),
+    "medpix.nlm.nih.gov": Rule(spacing=1.5, timeout=60.0, tries=3),
+}
+NCBI_WITH_KEY = 0.11
+_ADDRESS = re.compile(r"[^@\s,;<>\"']+@[^@\s,;<>\"']+\.[A-Za-z]{2,}")
+_PLACEHOLDER = re.compile(r"@(.*\.)?(example\.(com|org|net)|.*\.(invalid|test|example))$", re.IGNORECASE)
+
+
+def host_of(url: str) -> str:
+    """Host name of a URL, lower case; '' if there is none."""
+    return (urlsplit(url).hostname or "").lower()
+
+
+def is_loopback(url: str) -> bool:
+    """True for a server on this very machine: the stand-in."""
+    host = host_of(url)
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def rule_for(url: str, spacing: float, api_key: str = "") -> Rule:
+    """The rule of the URL's host; hosts that are none of the services' take ``spacing`` as it is, 0 included."""
+    host = host_of(url)
+    for name, rule in _LIVE.items():
+        if host == name or host.endswith("." + name):
+            if rule is _SITE:
+                return replace(rule, spacing=max(spacing, SITE_FLOOR))
+            if name == "ncbi.nlm.nih.gov" and api_key:
+                return replace(rule, spacing=NCBI_WITH_KEY)
+            return rule
+    return Rule(spacing=max(spacing, 0.0), backoff=0.3)
+
+
+def same_site(url: str, other: str) -> bool:
+    """True if a redirect from ``url`` to ``other`` stays with the same site and does not leave https."""
+    a, b = urlsplit(url), urlsplit(other)
+    if b.scheme not in ("http", "https") or (a.scheme == "https" and b.scheme != "https"):
+        return False
+    if is_loopback(url) or is_loopback(other):
+        return (a.hostname, a.port) == (b.hostname, b.port)
+    here, there = (host_of(u).removeprefix("www.") for u in (url, other))
+    return here == there or here.endswith("." + there) or there.endswith("." + here)
+
+
+def check_services(contact: str, urls: dict[str, str]) -> None:
+    """Refuse addresses that are none, and a live run without a contact address (the services ask for one).
+
+    ``urls``: option name -> base URL; empty ones are services not used. Raises SettingError.
+    """
+    for option, url in urls.items():
+        if not url:
+            continue
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingError(f"--{option}: expected an address such as https://api.biorxiv.org, got {url!r}")
+    live = [url for url in urls.values() if url and not is_loopback(url)]
+    if live and (not _ADDRESS.fullmatch(contact) or _PLACEHOLDER.search(contact)):
+        raise SettingError(
+            f"--contact: expected the e-mail address of who runs this harvest, got {contact!r}; {host_of(live[0])} and "
+            f"the other services ask for one in the User-Agent. Put it into params.yaml (contact) or pass --contact"
+        )

@@ -1,0 +1,343 @@
+"""One polite session for every service: spacing per host, retries, Retry-After, resume, checks, limits.
+
+Spacing is counted from an answer to the next request, on the monotonic clock: what reaches a host is then never closer
+than the spacing, however long the connection took, and a clock that jumps changes nothing. (A token bucket counts
+sendings, which is less.) Retrying is tenacity's, connections are requests'.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urljoin
+from xml.etree.ElementTree import Element, ParseError
+
+import requests
+import tenacity
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from harvest.content import is_challenge, sniff
+from harvest.errors import BlockedError, ItemError, TransientError
+from harvest.hosts import Rule, host_of, is_loopback, rule_for, same_site
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+ANSWER_LIMIT = 64 << 20
+"""bytes of an API answer"""
+CHUNK = 1 << 16
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+_REDIRECTS = 5
+# A host that fails this many items in a row, each after all its retries, is down: the rest would take hours to fail.
+_ROW_OF_FAILURES = 8
+_ROW_OF_REFUSALS = 3
+
+
+class Session:
+    """All requests of a run. Not for several threads at once: politeness is one request at a time.
+
+    contact: e-mail address for the User-Agent. spacing: seconds for hosts that are none of the services' (0 is
+    allowed) and for the medRxiv/bioRxiv sites (there at least 7). state: folder that remembers when each host was last
+    asked, so that a restart does not break the spacing. retry_after_cap: longest wait a service may ask for, seconds.
+    item_seconds: longest time one file may take.
+    """
+
+    def __init__(
+        self,
+        contact: str,
+        *,
+        spacing: float = 10.0,
+        state: Path | None = None,
+        api_key: str = "",
+        retry_after_cap: float = 120.0,
+        item_seconds: float = 900.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.spacing, self.api_key, self.cap, self.item_seconds = spacing, api_key, retry_after_cap, item_seconds
+        self._state, self.clock, self._sleep = state, clock, sleep
+        self._ready: dict[str, float] = {}
+        self._blocked: dict[str, str] = {}
+        self._failures: dict[str, int] = {}
+        self._refusals: dict[str, int] = {}
+        self._http = requests.Session()
+        self._http.headers["User-Agent"] = (
+            f"covidct-harvest/{_version()} (mailto:{contact})" if contact else "covidct-harvest"
+        )
+        if state is not None:
+            state.mkdir(parents=True, exist_ok=True)
+
+    # -- what callers use ------------------------------------------------------------------------------------------
+
+    def json(self, url: str, params: dict[str, Any] | None = None, check: Callable[[Any], None] | None = None) -> Any:
+        """The JSON answer of ``url``; an empty body, plain text or cut-off JSON at status 200 is asked again.
+
+        check: may raise TransientError (ask again) or ItemError (give up) after looking at the answer.
+        """
+
+        def read() -> Any:
+            body, response = self._body(url, params)
+            if sniff(body[:1024]) not in ("json", "text") or not body.strip():
+                raise TransientError(f"{response.url}: expected JSON, got {describe(body)}", response.status_code)
+            try:
+                answer = json.loads(body)
+            except ValueError as error:
+                raise TransientError(
+                    f"{response.url}: expected JSON, got {describe(body)}", response.status_code
+                ) from error
+            if check is not None:
+                check(answer)
+            return answer
+
+        return self.again(url, read)
+
+    def xml(self, url: str, params: dict[str, Any] | None = None, md5: str = "") -> Element:
+        """The root of the XML answer; entities are refused, a body cut off or of another MD5 is asked for again."""
+
+        def read() -> Element:
+            body, response = self._body(url, params)
+            if md5 and hashlib.md5(body, usedforsecurity=False).hexdigest() != md5.lower():
+                raise TransientError(
+                    f"{response.url}: expected MD5 {md5}, got other bytes ({len(body)})", response.status_code
+                )
+            return parse_xml(body, response.url)
+
+        return self.again(url, read)
+
+    def head_bytes(self, url: str) -> bytes:
+        """A small body as it is (at most the answer limit)."""
+        return self.again(url, lambda: self._body(url, None)[0])
+
+    def ready_in(self, url: str) -> float:
+        """Seconds until the URL's host may be asked again."""
+        host = host_of(url)
+        return max(0.0, self._ready_at(host, rule_for(url, self.spacing, self.api_key)) - self.clock())
+
+    def blocked(self, url: str) -> str:
+        """Why the URL's host is not asked any more in this run; '' if it is."""
+        return self._blocked.get(host_of(url), "")
+
+    def rule(self, url: str) -> Rule:
+        """The rule that applies to the URL's host."""
+        return rule_for(url, self.spacing, self.api_key)
+
+    # -- one request -----------------------------------------------------------------------------------------------
+
+    def _ready_at(self, host: str, rule: Rule) -> float:
+        if host not in self._ready:
+            self._ready[host] = self.clock()
+            mark = self._state / host if self._state is not None else None
+            if mark is not None and rule.spacing > 0 and mark.is_file():
+                age = time.time() - mark.stat().st_mtime
+                # A mark from the future means that the clock was set back: wait the whole spacing once.
+                left = rule.spacing - age if age >= 0 else rule.spacing
+                self._ready[host] += max(0.0, left)
+        return self._ready[host]
+
+    def open(self, url: str, params: dict[str, Any] | None, headers: dict[str, str]) -> requests.Response:
+        """The answer to a GET, redirects followed within the site; its status is one of success (or 416)."""
+        for _ in range(_REDIRECTS + 1):
+            host, rule = host_of(url), self.rule(url)
+            if reason := self._blocked.get(host):
+                raise BlockedError(reason)
+            pause = self._ready_at(host, rule) - self.clock()
+            if pause > 0:
+                self._sleep(pause)
+            try:
+                response = self._send(url, params, headers, rule)
+            finally:
+                self._ready[host] = self.clock() + rule.spacing
+                if self._state is not None and rule.spacing > 0:
+                    (self._state / host).touch()
+            if not (300 <= response.status_code < 400 and "Location" in response.headers):
+                return self._classified(response, host)
+            target = urljoin(response.url, response.headers["Location"])
+            response.close()
+            if not same_site(response.url, target):
+                raise ItemError(f"{url}: expected an answer or a redirect within the site, got a redirect to {target}")
+            url, params = target, None
+        raise ItemError(f"{url}: expected an answer, got more than {_REDIRECTS} redirects")
+
+    def _send(self, url: str, params: dict[str, Any] | None, headers: dict[str, str], rule: Rule) -> requests.Response:
+        self._http.trust_env = not is_loopback(url)  # a proxy has no business with the stand-in
+        try:
+            return self._http.get(
+                url, params=params, headers=headers, stream=True, allow_redirects=False, timeout=(10.0, rule.timeout)
+            )
+        except (requests.ConnectionError, requests.Timeout) as error:
+            raise TransientError(f"{url}: no answer ({reason_of(error)})") from error
+        except requests.RequestException as error:
+            raise ItemError(f"{url}: cannot be asked ({reason_of(error)})") from error
+
+    def _classified(self, response: requests.Response, host: str) -> requests.Response:
+        status = response.status_code
+        if 200 <= status < 300 or status == 416:
+            self._refusals[host] = 0
+            return response
+        with response:
+            body = _head(response)
+        where = f"{response.url}: HTTP {status}"
+        if is_challenge(body) or (status == 403 and "cf-mitigated" in response.headers):
+            self.stop(
+                host, f"{host} answers with a Cloudflare challenge (HTTP {status}), which asking again does not solve"
+            )
+        if status == 403:
+            self._refusals[host] = self._refusals.get(host, 0) + 1
+            if self._refusals[host] >= _ROW_OF_REFUSALS:
+                self.stop(host, f"{host} refused {_ROW_OF_REFUSALS} requests in a row (HTTP 403)")
+        if status in _TRANSIENT:
+            raise TransientError(f"{where} {describe(body)}", status, retry_after(response.headers, self.cap))
+        raise ItemError(f"{where} {describe(body)}")
+
+    def stop(self, host: str, what: str) -> None:
+        """Ask nothing more of ``host`` in this run: raises BlockedError that says what to do."""
+        reason = (
+            f"{what}; nothing more is asked of it in this run. Wait some hours, then run the same command again: it "
+            "goes on where it stopped. If it stays so, name Europe PMC (--europepmc) or bulk archives (--meca)"
+        )
+        self._blocked[host] = reason
+        log.error(reason)
+        raise BlockedError(reason)
+
+    # -- bodies ----------------------------------------------------------------------------------------------------
+
+    def _body(self, url: str, params: dict[str, Any] | None) -> tuple[bytes, requests.Response]:
+        with self.open(url, params, {}) as response:
+            refuse_length(response, 0, ANSWER_LIMIT)
+            body = bytearray()
+            start = self.clock()
+            for chunk in chunks(response):
+                body += chunk
+                self.refuse_slow(url, start, len(body))
+                if len(body) > ANSWER_LIMIT:
+                    raise ItemError(f"{url}: expected an answer of at most {ANSWER_LIMIT >> 20} MB, got more")
+        if is_challenge(bytes(body[:16_384])):
+            self.stop(host_of(url), f"{host_of(url)} answers with a Cloudflare challenge (HTTP {response.status_code})")
+        return bytes(body), response
+
+    def refuse_slow(self, url: str, start: float, size: int) -> None:
+        """Raise TransientError for an answer that trickles longer than an item may take."""
+        if self.clock() - start > self.item_seconds:
+            raise TransientError(f"{url}: took more than {self.item_seconds:.0f} s for {size} bytes")
+
+    # -- again -----------------------------------------------------------------------------------------------------
+
+    def again(self, url: str, action: Callable[[], T]) -> T:
+        """Run ``action`` until it works, as the host's rule allows; what stays transient becomes an ItemError."""
+        rule, host = self.rule(url), host_of(url)
+        backoff = tenacity.wait_exponential_jitter(initial=rule.backoff, max=60.0, jitter=rule.backoff)
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome is not None else None
+            pause = backoff(state)
+            if isinstance(error, TransientError):
+                pause = max(pause if error.retry_after is None else 0.0, error.retry_after or 0.0)
+                pause = max(pause, rule.cool_down) if error.status == 429 else pause
+            log.warning("%s; asking again in %.1f s", error, pause)
+            return pause
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(TransientError),
+            stop=tenacity.stop_any(
+                tenacity.stop_after_attempt(rule.tries), tenacity.stop_after_delay(2 * self.item_seconds)
+            ),
+            wait=wait,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            result = retrying(action)
+        except TransientError as error:
+            self._failures[host] = self._failures.get(host, 0) + 1
+            if self._failures[host] >= _ROW_OF_FAILURES:
+                self.stop(host, f"{host} failed {_ROW_OF_FAILURES} items in a row, the last with: {error}")
+            raise ItemError(f"{error} (asked {rule.tries} times)") from error
+        except ItemError:
+            self._failures[host] = 0  # a refusal of one item is an answer: the host is up
+            raise
+        self._failures[host] = 0
+        return result
+
+
+def retry_after(headers: Mapping[str, str], cap: float) -> float | None:
+    """Seconds a service asks to wait (RFC 9110: seconds or a date), between 0 and ``cap``; None if it does not say."""
+    value = headers.get("Retry-After", "").strip()
+    try:
+        if value.isdigit():
+            return min(float(value), cap)
+        asked = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    try:
+        # The date is meant by the service's clock: where it tells its time, ours does not matter.
+        now = email.utils.parsedate_to_datetime(headers.get("Date", ""))
+        return min(max((asked - now).total_seconds(), 0.0), cap)
+    except (ValueError, TypeError):
+        return min(max(asked.timestamp() - time.time(), 0.0), cap)
+
+
+def parse_xml(body: bytes, where: str) -> Element:
+    """The root element. Raises ItemError for entity declarations (an attack), TransientError for a cut-off body."""
+    try:
+        return fromstring(body, forbid_dtd=False, forbid_entities=True, forbid_external=True)
+    except DefusedXmlException as error:
+        raise ItemError(f"{where}: expected XML without entity declarations, got {error}") from error
+    except ParseError as error:
+        raise TransientError(f"{where}: expected XML, got {describe(body)} ({error})") from error
+
+
+def _version() -> str:
+    try:
+        return version("covidct")
+    except PackageNotFoundError:
+        return "0"
+
+
+def chunks(response: requests.Response) -> Iterator[bytes]:
+    """The body in pieces; a connection that breaks off is a TransientError."""
+    try:
+        yield from response.iter_content(CHUNK)
+    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+        raise TransientError(f"{response.url}: the answer broke off ({reason_of(error)})") from error
+    except requests.RequestException as error:
+        raise TransientError(f"{response.url}: the answer is not readable ({reason_of(error)})") from error
+
+
+def _head(response: requests.Response, limit: int = 16_384) -> bytes:
+    try:
+        return next(response.iter_content(limit), b"")
+    except requests.RequestException:
+        return b""
+
+
+def refuse_length(response: requests.Response, offset: int, limit: int) -> int | None:
+    """Total bytes as announced (None: not said); ItemError before a byte is read if that is too much."""
+    text = response.headers.get("Content-Length", "")
+    if not text.isdigit() or response.headers.get("Content-Encoding", "identity") != "identity":
+        return None
+    total = offset + int(text)
+    if total > limit:
+        raise ItemError(f"{response.url}: expected at most {limit} bytes, got an announcement of {total} (--max_mb)")
+    return total
+
+
+def describe(body: bytes) -> str:
+    """What a body is, for a message: its kind and, of text, its beginning."""
+    kind = sniff(body[:1024])
+    if kind == "empty":
+        return "an empty body"
+    text = " ".join(body[:120].decode("utf-8", "replace").split())
+    return f"{kind}: {text!r}" if kind in ("html", "xml", "json", "text") else kind
+
+
+def reason_of(error: BaseException) -> str:
+    """An exception in one short line."""
+    return f"{type(error).__name__}: {str(error)[:160]}"

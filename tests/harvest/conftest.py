@@ -1,0 +1,96 @@
+"""A small real HTTP server for the harvest's tests: routes are functions, arrivals are kept."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+
+
+@dataclass
+class Ask:
+    """One request as it arrived."""
+
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    at: float
+
+
+@dataclass
+class Answer:
+    """What to send; ``announce`` lies about the length, ``raw`` sends no length at all."""
+
+    body: bytes = b""
+    status: int = 200
+    type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+    announce: int | None = None
+    raw: bool = False
+
+
+class Service:
+    """``url`` of the server; ``route`` is called for each request; ``asked`` keeps them in order."""
+
+    def __init__(self) -> None:
+        self.asked: list[Ask] = []
+        self.route: Callable[[Ask], Answer] = lambda ask: Answer(b"not here", 404, "text/plain")
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # else each answer waits for a delayed acknowledgement
+
+            def do_GET(self) -> None:
+                parts = urlsplit(self.path)
+                query = {key: values[-1] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
+                headers = {key.lower(): value for key, value in self.headers.items()}
+                ask = Ask(unquote(parts.path), query, headers, time.monotonic())
+                service.asked.append(ask)
+                answer = service.route(ask)
+                self.send_response(answer.status)
+                self.send_header("Content-Type", answer.type)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                if answer.raw:
+                    self.send_header("Connection", "close")
+                    self.close_connection = True
+                else:
+                    length = len(answer.body) if answer.announce is None else answer.announce
+                    self.send_header("Content-Length", str(length))
+                self.end_headers()
+                self.wfile.write(answer.body)
+                if answer.announce is not None:
+                    self.close_connection = True
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def paths(self) -> list[str]:
+        """Paths asked for, in order."""
+        return [ask.path for ask in self.asked]
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    """A fresh server on a free loopback port."""
+    made = Service()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture
+def answer() -> type[Answer]:
+    """The answer type of the server."""
+    return Answer
