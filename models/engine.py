@@ -1,0 +1,298 @@
+"""The training loop on Lightning Fabric: device, precision, data parallelism, exact resume, errors in plain words.
+
+A run is a sequence of epochs. Everything random in epoch e is drawn from (seed, e), and after each epoch the modules'
+states are written to ``folder/last.pt`` all or nothing: an interrupted run continues with the next epoch and ends, on a
+CPU with the same number of threads, in the same bits as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import pickle
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from models import vision  # noqa: F401  before lightning, which imports torchvision
+from models.transforms import Evaluation
+
+from lightning.fabric import Fabric  # isort: skip
+
+log = logging.getLogger(__name__)
+
+PRECISIONS = ("auto", "32", "bf16", "16")
+STATE = "last.pt"
+CHECK_EVERY = 20
+"""steps between looks at the loss on an accelerator, where each look waits for it"""
+
+
+class EngineError(RuntimeError):
+    """Training cannot start or go on: says what, expected, got and the next step."""
+
+
+class Diverged(EngineError):  # noqa: N818  read as what happened
+    """The loss is no longer finite."""
+
+
+class OutOfMemory(EngineError):  # noqa: N818
+    """The batch does not fit; the message names one to try."""
+
+
+class Unfinished(EngineError):  # noqa: N818
+    """The time given is used up; the state is saved and the same command continues."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where and how to compute; results differ by rounding between choices, so the card records them."""
+
+    accelerator: str = "auto"
+    """auto, cpu or gpu"""
+    devices: int = 1
+    """processes of data parallelism; the batch is shared among them"""
+    precision: str = "auto"
+    """auto: bf16 where the processor has it and the network gains by it, else 32"""
+    compile: bool = False
+    """torch.compile; on 2 CPU cores its compilation costs more than it gains"""
+
+
+def open_fabric(hardware: Hardware, backbone: str = "") -> Fabric:
+    """Fabric for this machine, launched. Raises EngineError if what was asked for is not there."""
+    if hardware.accelerator not in ("auto", "cpu", "gpu"):
+        raise EngineError(f"accelerator: expected auto, cpu or gpu, got {hardware.accelerator!r}")
+    if hardware.precision not in PRECISIONS:
+        raise EngineError(f"precision: expected one of {', '.join(PRECISIONS)}, got {hardware.precision!r}")
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if hardware.accelerator == "gpu" and not found:
+        raise EngineError("accelerator: expected a GPU, got none that torch sees; use accelerator cpu or auto")
+    on_gpu = found > 0 and hardware.accelerator != "cpu"
+    if hardware.devices < 1 or (on_gpu and hardware.devices > found):
+        raise EngineError(f"devices: expected 1 to {found if on_gpu else 'some processes'}, got {hardware.devices}")
+    fabric = Fabric(
+        accelerator="cuda" if on_gpu else "cpu",
+        devices=hardware.devices,
+        strategy="ddp" if hardware.devices > 1 else "auto",
+        precision=choose_precision(hardware.precision, on_gpu, backbone),  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
+
+
+def choose_precision(wanted: str, on_gpu: bool, backbone: str = "") -> str:
+    """Fabric's name of the precision. bf16 doubles training here on CPUs with avx512_bf16, but not EfficientNet's."""
+    if wanted != "auto":
+        return {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[wanted]
+    if on_gpu:
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    return "bf16-mixed" if cpu_has_bf16() and not backbone.startswith("efficientnet") else "32-true"
+
+
+def cpu_has_bf16() -> bool:
+    """True if this CPU multiplies bf16 in hardware; where torch cannot tell, False (bf16 would be emulated, slowly)."""
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(probe and probe())
+
+
+def channels_last(model: nn.Module) -> nn.Module:
+    """The same model with its convolution weights in NHWC order, which CPU and GPU kernels are fastest on."""
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+@contextmanager
+def seeded(seed: int, epoch: int, rank: int = 0) -> Iterator[None]:
+    """Inside, torch's generators start from (seed, epoch, rank); outside they are as before."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=list(devices)):
+        # Three small numbers in one, without collisions for fewer than 4096 epochs and 256 processes
+        torch.manual_seed((seed << 20) + (epoch << 8) + rank)
+        yield
+
+
+def shard(fabric: Fabric, index: Tensor) -> tuple[Tensor, float]:
+    """This process's part of a batch, and the factor for its mean loss so that averaging over processes is exact."""
+    world = fabric.world_size
+    if world == 1:
+        return index, 1.0
+    mine = index.tensor_split(world)[fabric.global_rank]
+    if not len(mine):
+        return index[:1], 0.0
+    return mine, len(mine) * world / len(index)
+
+
+def train_epoch(
+    fabric: Fabric,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterable[Tensor],
+    loss_of: Callable[[Tensor], Tensor],
+    *,
+    title: str = "",
+    after_step: Callable[[], None] | None = None,
+    mode: Callable[[nn.Module], object] = nn.Module.train,
+) -> float:
+    """One pass: for each index batch ``loss_of(index)`` → backward → step. Returns the mean loss over images.
+
+    ``loss_of`` gets this process's part of the batch and gives its mean loss. ``after_step`` runs after each step
+    (MoCo moves its key encoder there). ``mode(model)`` puts it in training mode (a frozen extractor stays in eval).
+    Raises Diverged and OutOfMemory.
+    """
+    mode(model)
+    total, seen, size = torch.zeros((), dtype=torch.float64), 0, 0
+    pending: list[tuple[Tensor, int]] = []
+    on_cpu = fabric.device.type == "cpu"
+    listed = list(batches)
+    hidden = not fabric.is_global_zero or not _is_terminal()
+    try:
+        for step, index in enumerate(tqdm(listed, desc=title, leave=False, disable=hidden, unit="batch")):
+            size = len(index)
+            mine, factor = shard(fabric, index)
+            optimizer.zero_grad(set_to_none=True)
+            loss = loss_of(mine) * factor
+            fabric.backward(loss)
+            optimizer.step()
+            if after_step is not None:
+                after_step()
+            pending.append((loss.detach(), size))
+            if on_cpu or (step + 1) % CHECK_EVERY == 0 or step + 1 == len(listed):
+                for value, count in pending:
+                    total += value.double().cpu() * count
+                    seen += count
+                pending.clear()
+                if not math.isfinite(float(total)):
+                    rate = optimizer.param_groups[0]["lr"]
+                    raise Diverged(
+                        f"{title}: the loss became NaN or infinite by step {step + 1} of {len(listed)} (learning rate "
+                        f"{rate:g}); nothing of this epoch is kept: lower the learning rate or use precision 32"
+                    )
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise out_of_memory(size, title) from error
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error) or "not enough memory" in str(error):
+            raise out_of_memory(size, title) from error
+        raise
+    mean = total / max(seen, 1)
+    if fabric.world_size > 1:
+        mean = fabric.all_reduce(mean.float(), reduce_op="mean")  # type: ignore[assignment]
+    return float(mean)
+
+
+def out_of_memory(batch: int, title: str) -> OutOfMemory:
+    """The error for a batch that does not fit."""
+    return OutOfMemory(
+        f"{title}: out of memory with batches of {batch}; try batch {max(2, batch // 2)}"
+        + (", a smaller backbone or picture size" if batch <= 4 else "")
+    )
+
+
+def run(
+    fabric: Fabric,
+    parts: Mapping[str, Any],
+    epochs: int,
+    one_epoch: Callable[[int], Mapping[str, float]],
+    *,
+    folder: Path | None = None,
+    fingerprint: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    minutes: float = 0.0,
+    on_epoch: Callable[[int, Mapping[str, float]], None] | None = None,
+    stop: Callable[[list[dict[str, float]]], bool] | None = None,
+) -> list[dict[str, float]]:
+    """Run epochs 0…epochs-1, resuming from ``folder``; returns the history, one row per epoch.
+
+    ``parts`` (model, optimizer, scheduler, …) have ``state_dict``/``load_state_dict``. A saved state of another
+    ``fingerprint`` (settings and data) is not used. ``minutes`` > 0: stop cleanly when the next epoch would not fit,
+    with Unfinished. ``on_epoch(epoch, row)`` reports; ``stop(history)`` ends the run early.
+    """
+    path = folder / STATE if folder is not None else None
+    mark = json.dumps(dict(fingerprint or {}), sort_keys=True, default=str)
+    history = load_state(path, parts, mark) if path is not None else []
+    if history and fabric.is_global_zero:
+        log.info("resumed after epoch %d of %d from %s", len(history), epochs, path)
+    started, slowest = time.monotonic(), 0.0
+    for epoch in range(len(history), epochs):
+        if stop is not None and stop(history):
+            break
+        begin = time.monotonic()
+        if minutes > 0 and begin - started + slowest > minutes * 60:
+            raise Unfinished(f"stopped after epoch {epoch} of {epochs} ({minutes:g} minutes); run it again to continue")
+        with seeded(seed, epoch, fabric.global_rank):
+            row = {"epoch": float(epoch), **{key: float(value) for key, value in one_epoch(epoch).items()}}
+        history.append(row)
+        if path is not None:
+            if fabric.is_global_zero:
+                save_state(path, parts, mark, history)
+            fabric.barrier()
+        slowest = max(slowest, time.monotonic() - begin)
+        if on_epoch is not None and fabric.is_global_zero:
+            on_epoch(epoch, row)
+    return history
+
+
+def save_state(path: Path, parts: Mapping[str, Any], mark: str, history: list[dict[str, float]]) -> None:
+    """Write the states all or nothing: temporary file, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as out:
+            torch.save(
+                {"mark": mark, "history": history, "parts": {name: item.state_dict() for name, item in parts.items()}},
+                out,
+            )
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def load_state(path: Path, parts: Mapping[str, Any], mark: str) -> list[dict[str, float]]:
+    """Put saved states back and return the history; ``[]`` if there are none or they are of another run."""
+    if not path.is_file():
+        return []
+    try:
+        # Our own file, but a cache can be replaced by others: tensors and plain values only, no code
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        if found["mark"] != mark:
+            log.info("%s is of other settings or data: starting anew", path)
+            return []
+        states = {name: found["parts"][name] for name in parts}
+    except (RuntimeError, KeyError, TypeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        log.warning(
+            "%s cannot be read (%s): starting anew", path, str(error).splitlines()[0][:120] if str(error) else "?"
+        )
+        return []
+    for name, item in parts.items():
+        item.load_state_dict(states[name])
+    return list(found["history"])
+
+
+@torch.no_grad()
+def probabilities(
+    model: nn.Module, images: Tensor, transform: Evaluation, *, batch: int = 32, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Softmax of the logits for uint8 N×1×H×W pictures: float32 N×classes on the CPU; puts the model in eval mode."""
+    model.eval()
+    rows = []
+    try:
+        for part in images.split(batch):
+            inputs = transform(part.to(device)).contiguous(memory_format=torch.channels_last)
+            rows.append(model(inputs).float().softmax(dim=1).cpu())
+    except torch.OutOfMemoryError as error:
+        raise out_of_memory(batch, "prediction") from error
+    return torch.cat(rows) if rows else torch.empty(0, 2)
+
+
+def _is_terminal() -> bool:
+    return sys.stderr.isatty()
