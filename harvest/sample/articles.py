@@ -22,6 +22,7 @@ LICENCES = [
     ("TDM", ""),
 ]
 JOURNALS = ["J Drawn Radiol", "Case Rep Phantom Med", "Ann Imaging Examples"]
+SUBJECTS = "chest lung thoracic computed tomography, x-ray computed ct tomography radiology humans"
 FORMS = ("plain", "titled", "group", "floats", "alternatives", "two", "plain")
 """ways an article holds its figures: see `_figure_xml`"""
 
@@ -83,7 +84,11 @@ def _draw(
     for patient in people:
         numbers.setdefault(patient.patient_id, len(numbers) + 1)
     files: dict[str, bytes] = {}
-    figures, floats, sentences, openi, truth = [], [], [], [], []
+    figures: list[str] = []
+    floats: list[str] = []
+    sentences: list[str] = []
+    openi: list[dict[str, object]] = []
+    truth: list[dict[str, object]] = []
     for k, plate in enumerate(plates, 1):
         picture = studio.picture(plate)
         href = f"drawn-{pmcid[3:]}-g{k:03d}"
@@ -118,7 +123,7 @@ def _draw(
         "journal": journal,
         "doi": doi,
         "open_access": code != "TDM",
-        "text": " ".join([title, journal, *sentences, str(truth)[:0]]).lower(),
+        "text": " ".join([title, journal, SUBJECTS, *sentences, *(str(row["caption"]) for row in truth)]).lower(),
         "license": code,
     }
     return Article(pmcid, version, files, metadata, entry, openi, truth)
@@ -138,7 +143,8 @@ def _figure_xml(k: int, href: str, caption: str, form: str, second: str, own: bo
         if form == "titled"
         else f"<caption><p>{words}</p></caption>"
     )
-    permissions = "<permissions><copyright-statement>Reproduced with permission from another publisher.</copyright-statement></permissions>"
+    words = "Reproduced with permission from another publisher."
+    permissions = f"<permissions><copyright-statement>{words}</copyright-statement></permissions>"
     fig = (
         f'<fig id="f{k}" fig-type="figure" position="float"><label>Fig. {k}</label>{body}{graphic}'
         f"{permissions if own else ''}</fig>"
@@ -165,7 +171,10 @@ def _article_xml(
     if not link:
         terms = "<license><license-p>Open for reading and text mining only.</license-p></license>"
     elif n % 3 == 0:
-        terms = f'<license license-type="open-access" xlink:href="{link}"><license-p>Open access ({code}).</license-p></license>'
+        terms = (
+            f'<license license-type="open-access" xlink:href="{link}"><license-p>Open access ({code}).</license-p>'
+            "</license>"
+        )
     elif n % 3 == 1:
         terms = (
             '<license><ali:license_ref xmlns:ali="http://www.niso.org/schemas/ali/1.0/">'
@@ -176,10 +185,23 @@ def _article_xml(
     related = '<related-article related-article-type="retraction-forward"/>' if odd == "retracted" else ""
     paragraphs = "".join(f"<p>{escape(s)}</p>" for s in sentences)
     tail = f"<floats-group>{''.join(floats)}</floats-group>" if floats else ""
-    return f"""<?xml version="1.0" encoding="UTF-8"?>
-<!DOCTYPE article PUBLIC "-//NLM//DTD JATS (Z39.96) Journal Archiving and Interchange DTD v1.3 20210610//EN" "JATS-archivearticle1-3.dtd">
-<article xmlns:xlink="http://www.w3.org/1999/xlink" xmlns:mml="http://www.w3.org/1998/Math/MathML" article-type="case-report"><?properties open_access?><front><journal-meta><journal-id journal-id-type="nlm-ta">{journal}</journal-id><journal-title-group><journal-title>{journal}</journal-title></journal-title-group></journal-meta><article-meta><article-id pub-id-type="pmcid">{pmcid}</article-id><article-id pub-id-type="pmc">{pmcid[3:]}</article-id><article-id pub-id-type="doi">{doi}</article-id><title-group><article-title>{escape(title)}</article-title></title-group><pub-date pub-type="epub"><day>{1 + n % 27}</day><month>{1 + n % 12}</month><year>{year}</year></pub-date><permissions><copyright-statement>The authors {year}</copyright-statement>{terms}</permissions>{related}<abstract><p>{escape(title)}. Chest CT was performed.</p></abstract></article-meta></front><body><sec><title>Report</title>{paragraphs}{"".join(figures)}</sec></body>{tail}</article>
-"""
+    day, month = 1 + n % 27, 1 + n % 12
+    parts = [
+        '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE article PUBLIC "-//NLM//DTD JATS (Z39.96) Journal Archiving and '
+        'Interchange DTD v1.3 20210610//EN" "JATS-archivearticle1-3.dtd">\n'
+        '<article xmlns:xlink="http://www.w3.org/1999/xlink" xmlns:mml="http://www.w3.org/1998/Math/MathML" '
+        'article-type="case-report"><?properties open_access?>',
+        f'<front><journal-meta><journal-id journal-id-type="nlm-ta">{journal}</journal-id><journal-title-group>'
+        f"<journal-title>{journal}</journal-title></journal-title-group></journal-meta><article-meta>",
+        f'<article-id pub-id-type="pmcid">{pmcid}</article-id><article-id pub-id-type="pmc">{pmcid[3:]}</article-id>'
+        f'<article-id pub-id-type="doi">{doi}</article-id>',
+        f"<title-group><article-title>{escape(title)}</article-title></title-group>",
+        f'<pub-date pub-type="epub"><day>{day}</day><month>{month}</month><year>{year}</year></pub-date>',
+        f"<permissions><copyright-statement>The authors {year}</copyright-statement>{terms}</permissions>{related}",
+        f"<abstract><p>{escape(title)}. Chest CT was performed.</p></abstract></article-meta></front>",
+        f"<body><sec><title>Report</title>{paragraphs}{''.join(figures)}</sec></body>{tail}</article>\n",
+    ]
+    return "".join(parts)
 
 
 def _metadata(

@@ -68,6 +68,7 @@ def _preprints(out: Path, seed: int, size: Size, studio: Studio, images: list[Ro
     rows = [r for paper in [*papers, *plan_rows(seed, size.rows)] for r in listing_rows(paper)]
     rows.sort(key=lambda r: (r["date"], r["doi"], int(r["version"])))
     _json(out / "server" / "preprints.json", rows)
+    _json(out / "server" / "absent.json", [p.preprint_id for p in papers if not p.has_pdf])
     return figures
 
 

@@ -308,20 +308,7 @@ def listing_rows(paper: Paper) -> list[dict[str, str]]:
 
 
 def _spoken(date: str) -> str:
-    months = [
-        "January",
-        "February",
-        "March",
-        "April",
-        "May",
-        "June",
-        "July",
-        "August",
-        "September",
-        "October",
-        "November",
-        "December",
-    ]
+    months = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
     year, month, day = date.split("-")
     return f"{months[int(month) - 1]} {int(day)}, {year}"
 

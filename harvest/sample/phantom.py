@@ -206,7 +206,7 @@ class Slab:
     def draw(self) -> np.ndarray:
         """The slice without disease and noise, Hounsfield units."""
         an, size = self.an, self.size
-        image = np.full((size, size), AIR, np.float32)
+        image: np.ndarray = np.full((size, size), AIR, np.float32)
         self._table(image)
         body = self._radius(an.a, an.b)
         image[body < 1] = FAT

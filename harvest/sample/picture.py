@@ -148,7 +148,9 @@ def png(pixels: np.ndarray) -> bytes:
 
 def decode(data: bytes) -> np.ndarray:
     """Grey or RGB pixels of encoded bytes."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    pixels: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ValueError(f"expected an encoded picture, got {len(data)} bytes that are none")
     return pixels[..., ::-1].copy() if pixels.ndim == 3 else pixels
 
 

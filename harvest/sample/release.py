@@ -56,10 +56,8 @@ def _write_class(seed: int, patients: int, folder: Path, covid: bool) -> list[di
         for k in range(count):
             as_jpeg = bool(rng.random() < 0.3)
             panel = f"%{k}" if count > 1 else ""
-            if covid:
-                file = f"{ident}-p{page}-{60 + n}{panel}.png"
-            else:
-                file = f"{n}{panel}.{'jpg' if as_jpeg else 'png'}"
+            ending = "jpg" if as_jpeg else "png"
+            file = f"{ident}-p{page}-{60 + n}{panel}.png" if covid else f"{n}{panel}.{ending}"
             picture = draw_figure(seed, f"release-{name}-{n}-{k}", [(patient, cast.level(patient))])
             # some .png hold JPEG bytes, as 34 of the release's do
             data = jpeg(picture.pixels, 97) if as_jpeg else png(decode(jpeg(picture.pixels, 97)))
@@ -135,14 +133,14 @@ def write_xlsx(path: Path, rows: list[list[str]]) -> None:
     kind = "application/vnd.openxmlformats-officedocument.spreadsheetml"
     head = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
     parts = {
-        "[Content_Types].xml": f'<Types xmlns="{package}/content-types"><Default Extension="rels" ContentType="application/vnd.'
-        'openxmlformats-package.relationships+xml"/><Default Extension="xml" ContentType="application/xml"/>'
+        "[Content_Types].xml": f'<Types xmlns="{package}/content-types">'
+        '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/><Default Extension="xml" ContentType="application/xml"/>'
         f'<Override PartName="/xl/workbook.xml" ContentType="{kind}.sheet.main+xml"/>'
         f'<Override PartName="/xl/worksheets/sheet1.xml" ContentType="{kind}.worksheet+xml"/></Types>',
         "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="rId1" '
         f'Type="{office}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
-        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{office}"><sheets><sheet name="Sheet1" sheetId="1" r:id="rId1"/>'
-        "</sheets></workbook>",
+        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{office}"><sheets>'
+        '<sheet name="Sheet1" sheetId="1" r:id="rId1"/></sheets></workbook>',
         "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="rId1" '
         f'Type="{office}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
         "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{main}"><sheetData>{"".join(cells)}</sheetData></worksheet>',

@@ -1,0 +1,84 @@
+"""Run a command with the stand-in server beside it, or the server alone.
+
+    python -m harvest.sample.serve --corpus data/sample -- python -m harvest.preprints --api {standin}/api.biorxiv.org …
+    python -m harvest.sample.serve --corpus data/sample --port 8765
+
+An argument of the command that holds the token ``{standin}`` makes the server start on a free loopback port, with its
+address put in place of the token; without the token the command runs as it is (the paper profile talks to the real
+services). The command's exit status is this program's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from harvest.sample.replies import Fault
+from harvest.sample.standin import StandIn
+from harvest.sample.store import StoreError
+
+TOKEN = "{standin}"  # noqa: S105 - a place holder, no secret
+
+__all__ = ["Fault", "StandIn", "main"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m harvest.sample.serve", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--corpus", type=Path, required=True, help="folder written by python -m harvest.sample")
+    parser.add_argument("--port", type=int, default=0, help="serve on this port until interrupted (0: a free one)")
+    parser.add_argument("--page-size", type=int, default=30, help="rows per page of the preprint API")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="-- command and arguments")
+    given = parser.parse_args(arguments)
+    command = given.command[1:] if given.command[:1] == ["--"] else given.command
+    if command and command[0] in ("python", "python3"):
+        command[0] = sys.executable
+    if command and not any(TOKEN in word for word in command):
+        return _run(command)
+    try:
+        with StandIn(given.corpus, page_size=given.page_size, port=given.port) as server:
+            if command:
+                return _run([word.replace(TOKEN, server.url) for word in command])
+            sys.stderr.write(f"stand-in serves {given.corpus} at {server.url}; Ctrl-C stops it\n")
+            return _wait()
+    except (StoreError, OSError) as error:
+        sys.stderr.write(f"stand-in: {error}\n")
+        return 1
+
+
+def _run(command: list[str]) -> int:
+    """Run a command to its end; an interrupt goes to the command, and the server stays up until it has ended."""
+    try:
+        child = subprocess.Popen(command)
+    except FileNotFoundError:
+        sys.stderr.write(f"stand-in: expected a program to run, got {command[0]!r}, which is not on the PATH\n")
+        return 127
+    before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    try:
+        while True:
+            try:
+                code = child.wait()
+                return code if code >= 0 else 128 - code
+            except KeyboardInterrupt:
+                continue
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _wait() -> int:
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        while not stop.wait(0.5):
+            pass
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
