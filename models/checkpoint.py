@@ -24,6 +24,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from models import backbones
+
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
 FORMAT = 1
@@ -131,11 +133,10 @@ def load(path: Path | str) -> tuple[nn.Module, dict[str, Any]]:
     ``path`` is the folder or its ``model.safetensors``. A kind ``encoder`` gives the network without its classifier
     (features). Raises CheckpointError on a pickle, a missing or altered file, other keys or shapes than the backbone's.
     """
-    from models import backbones
-
     state, card = read(path)
     try:
-        model = backbones.build(card["backbone"], len(card["class_names"]) or 2)
+        size = int(card["preprocessing"].get("size", 224))  # CRNet's last layer depends on it
+        model = backbones.build(card["backbone"], len(card["class_names"]) or 2, size=size)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
     if card["kind"] == "encoder":

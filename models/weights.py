@@ -25,7 +25,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from models import checkpoint, folded
+from models import backbones, checkpoint, folded
+from models.vision import torchvision
 
 log = logging.getLogger(__name__)
 
@@ -107,8 +108,6 @@ def initialise(
 
 def imagenet(backbone: str, progress: bool = False) -> dict[str, Tensor]:
     """torchvision's IMAGENET1K_V1 state dict, from its cache or downloaded and checked; raises WeightsError."""
-    from models.vision import torchvision
-
     if backbone == "crnet":
         raise WeightsError(
             "init imagenet: there are no ImageNet weights for CRNet (it is the paper's own network); train them with "
@@ -161,14 +160,6 @@ def read_file(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     return {OLD_DENSENET.sub(r"\1\2", key): value for key, value in state.items()}, notes
 
 
-def classifier_name(model: nn.Module) -> str:
-    """Name of the last layer with weights, every backbone's classifier (``fc``, ``classifier``, ``classifier.6``)."""
-    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    if not names:
-        raise WeightsError(f"{type(model).__name__}: expected a network with a Linear or Conv2d layer, got none")
-    return names[-1]
-
-
 def kaiming(model: nn.Module, generator: torch.Generator, only: set[str] | None = None) -> list[str]:
     """Kaiming-normal convolutions (fan out) and linear layers (fan in), zero biases, unit batch norm (reference 57).
 
@@ -203,7 +194,7 @@ def _fill(
     digest: str,
     notes: list[str],
 ) -> LoadReport:
-    last = classifier_name(model)
+    last = backbones.describe(backbone).head
     own = model.state_dict()
     body = {key for key in own if not key.startswith(f"{last}.")}
     given = {key: value for key, value in state.items() if not key.startswith(f"{last}.")}
