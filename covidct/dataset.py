@@ -1,0 +1,290 @@
+"""Stage `dataset`: the tables of all sources become one dataset with a split that can be checked.
+
+Reads: any number of ``records.csv`` (stages images, published) with their pictures; the splits of earlier releases.
+Writes: ``records.csv``, ``images/``, ``splits/*.csv`` (schemes by name), ``table1.csv``, ``dataset.json``,
+``failed.jsonl``.
+Guarantees: every picture verified and in one encoding; same pictures grouped (or said not to have been looked for); no
+patient, picture or cautious group in two splits under scheme `grouped`; one picture under both labels stops the build;
+nothing that an earlier release had in test is in train or val; same input and seed, same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import typer
+
+from covidct import pictures, splits, summary
+from covidct.files import (
+    PathError,
+    clear_outputs,
+    inside,
+    sha256_bytes,
+    write_bytes,
+    write_json,
+    write_lines,
+    write_text,
+)
+from covidct.groups import text
+from covidct.records import COLUMNS, TableError, read_records, write_records
+
+log = logging.getLogger(__name__)
+
+SCHEMES = ("grouped", "published")
+SAFE_NAME = re.compile(r"^[^/\\\0\n\r.][^/\\\0\n\r]{0,199}$")
+
+
+class BuildError(RuntimeError):
+    """The dataset must not be built from these inputs: what, expected, got, next step."""
+
+
+def gather(tables: list[Path], out: Path) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    """All rows of all tables whose pictures can be vouched for, pictures copied to ``out/images`` in one encoding.
+
+    An image id that an earlier table already has is dropped with a failure row. Raises TableError, BuildError.
+    """
+    kept: list[dict[str, Any]] = []
+    failures: list[dict[str, str]] = []
+    owner: dict[str, Path] = {}
+    count = 0
+    for table in tables:
+        for row in read_records(table).to_dict("records"):
+            count += 1
+            name = str(row["image_id"])
+            if not SAFE_NAME.match(name):
+                failures.append({"item": name, "reason": f"{table}: image_id is no file name"})
+            elif name.casefold() in owner:
+                failures.append({"item": name, "reason": f"{table}: already taken from {owner[name.casefold()]}"})
+            else:
+                try:
+                    kept.append(_take({str(key): value for key, value in row.items()}, table.parent, out))
+                except (pictures.PictureError, PathError, BuildError, OSError) as error:
+                    failures.append({"item": name, "reason": str(error)})
+                else:
+                    owner[name.casefold()] = table
+    if count and not kept:
+        write_lines(out / "failed.jsonl", failures)
+        raise BuildError(f"none of {count} images could be used; see {out / 'failed.jsonl'}")
+    return pd.DataFrame(kept, columns=list(COLUMNS)), failures
+
+
+def _take(row: dict[str, Any], folder: Path, out: Path) -> dict[str, Any]:
+    """One verified picture, written under its id; raises where file and table disagree."""
+    path = inside(folder, str(row["file"]))
+    image = pictures.open_picture(path)
+    content = path.read_bytes()
+    if row["sha256"] and sha256_bytes(content) != row["sha256"]:
+        raise BuildError(f"{path}: the file is not the one the table describes (sha256 differs); run its stage again")
+    if not pictures.is_uniform(path):
+        content = pictures.encode(pictures.to_grey(image))
+    file = f"images/{row['image_id']}.png"
+    write_bytes(out / file, content)
+    return {**row, "file": file, "width": image.width, "height": image.height, "sha256": sha256_bytes(content)}
+
+
+def mark_duplicates(records: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Column ``duplicate_group`` filled by covidct.duplicates, and what was done; without the extra: not checked."""
+    try:
+        from covidct import duplicates
+    except ImportError as error:
+        log.warning("dataset: same pictures not looked for (%s); pip install 'covidct[audit]'", error)
+        return records, {"status": "not checked", "reason": f"extra `audit` is not installed: {error.name}"}
+    images = [np.asarray(pictures.open_picture(inside(folder, file)).convert("L")) for file in records["file"]]
+    pairs = [(int(pair[0]), int(pair[1]), pair[2]) for pair in duplicates.find(images)]
+    ids = records["image_id"].tolist()
+    linked = _components(len(ids), [(a, b) for a, b, _ in pairs])
+    groups = text(records, "duplicate_group").tolist()
+    for members in linked:
+        name = "same-" + min(ids[index] for index in members)
+        for index in members:
+            groups[index] = name
+    found: list[dict[str, Any]] = [
+        {"images": sorted([ids[a], ids[b]]), "evidence": str(evidence)} for a, b, evidence in pairs
+    ]
+    found.sort(key=lambda pair: pair["images"])
+    return records.assign(duplicate_group=groups), {"status": "checked", "pairs": found}
+
+
+def _components(count: int, pairs: list[tuple[int, int]]) -> list[list[int]]:
+    parent = list(range(count))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    for a, b in pairs:
+        parent[root(a)] = root(b)
+    members: dict[int, list[int]] = {}
+    for index in {index for pair in pairs for index in pair}:
+        members.setdefault(root(index), []).append(index)
+    return [sorted(group) for _, group in sorted(members.items())]
+
+
+def contradictions(records: pd.DataFrame) -> list[dict[str, Any]]:
+    """Same pictures that carry both labels: duplicate group and its images by label."""
+    tied = records[text(records, "duplicate_group") != ""]
+    both = tied.groupby("duplicate_group")["label"].nunique()
+    return [
+        {
+            "group": name,
+            "COVID": sorted(part.loc[part["label"] == 1, "image_id"]),
+            "NonCOVID": sorted(part.loc[part["label"] == 0, "image_id"]),
+        }
+        for name, part in tied[tied["duplicate_group"].isin(both[both > 1].index)].groupby("duplicate_group")
+    ]
+
+
+def earlier_splits(folder: str) -> pd.DataFrame:
+    """The committed splits of all earlier releases, one table; empty without any. Raises BuildError."""
+    frames = []
+    for path in sorted(Path(folder).glob("*/splits.csv")) if folder else []:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if missing := {"image_id", "split"} - set(frame.columns):
+            raise BuildError(f"{path}: expected columns image_id and split; missing: {', '.join(sorted(missing))}")
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["image_id", "split"])
+
+
+def assign(
+    records: pd.DataFrame, scheme: str, ratios: list[float], seed: int, documents: bool, earlier: pd.DataFrame
+) -> pd.DataFrame:
+    """Records with ``split`` under a scheme; `published` keeps the source's own. Raises BuildError, SplitError."""
+    if scheme == "published":
+        if len(records) and (text(records, "split") == "").all():
+            raise BuildError("scheme published: no image comes with a split of its own; use scheme grouped")
+        return records
+    if scheme != "grouped":
+        raise BuildError(f"scheme {scheme!r}: expected one of {', '.join(SCHEMES)}")
+    result = splits.split(records, ratios, seed, earlier=earlier, documents=documents)
+    if violations := splits.check(result, documents):
+        raise BuildError("the split is not disjoint: " + "; ".join(violations[:5]))
+    if moved := splits.moved_from_test(earlier, result):
+        raise BuildError(f"{len(moved)} images once in test would be in train or val, e.g. {moved[0]}")
+    return result
+
+
+def write_schemes(
+    records: pd.DataFrame, own: pd.DataFrame, scheme: str, out: Path, folds: int, seed: int, documents: bool
+) -> list[str]:
+    """``splits/<name>.csv`` for every scheme that these records allow; returns their names."""
+    tables: dict[str, pd.DataFrame] = {scheme: records[["image_id", "split"]]}
+    if (text(own, "split") != "").any():
+        tables["published"] = own[["image_id", "split"]]
+    if folds >= 2 and len(records):
+        tables[f"folds-{folds}"] = splits.folds(records, folds, seed, documents=documents)[["image_id", "fold"]]
+    sources = sorted(set(text(records, "source")) - {""})
+    for source in sources if len(sources) > 1 else []:
+        part = splits.leave_source_out(records, source, seed=seed)
+        tables[f"without-{source}"] = part[["image_id", "split"]]
+    for name, table in tables.items():
+        table = table.sort_values("image_id", kind="stable")
+        write_text(out / "splits" / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    return sorted(tables)
+
+
+def information(records: pd.DataFrame, version: str, scheme: str, ratios: list[float], seed: int) -> dict[str, Any]:
+    """What ``dataset.json`` says of a table: counts, statistics, deviations, disagreements with the paper's text."""
+    return {
+        "version": version,
+        "scheme": scheme,
+        "positive": "COVID (label 1)",
+        "images": len(records),
+        "patients": int(records["patient_id"].nunique()),
+        "split_hash": splits.split_hash(records),
+        "ratios": list(ratios),
+        "seed": seed,
+        "deviation": splits.deviation(records, ratios) if len(records) else {},
+        "violations": splits.check(records),
+        "table1": summary.table_one(records).to_dict("records"),
+        "section_iii_a": summary.sizes(records),
+        "paper_disagrees": summary.disagreements(records),
+        "sources": records["source"].value_counts().sort_index().to_dict(),
+        "licences": records["licence"].replace("", "not stated").value_counts().sort_index().to_dict(),
+        "not_reviewed": int((~records["reviewed"].astype(bool)).sum()),
+    }
+
+
+def build(
+    tables: list[Path],
+    out: Path,
+    scheme: str = "grouped",
+    ratios: list[float] | None = None,
+    seed: int = 0,
+    documents: bool = False,
+    duplicates: bool = True,
+    folds: int = 5,
+    version: str = "unreleased",
+    earlier: str = "",
+) -> pd.DataFrame:
+    """The whole stage; see the module. Raises TableError, BuildError, SplitError."""
+    shares = list(ratios or splits.RATIOS)
+    clear_outputs(out)
+    records, failures = gather(tables, out)
+    if records.empty:
+        raise BuildError(f"no images in {', '.join(map(str, tables))}; enable a source in params.yaml")
+    status: dict[str, Any] = {"status": "not checked", "reason": "switched off in params.yaml"}
+    if duplicates:
+        records, status = mark_duplicates(records, out)
+    both = contradictions(records)
+    if both and scheme != "published":
+        raise BuildError(
+            f"{len(both)} pictures carry both labels: {json.dumps(both[:5], ensure_ascii=False)}; decide which label "
+            "holds in curation/reviews (or build scheme published, which keeps them as they were published)"
+        )
+    own = records
+    records = assign(records, scheme, shares, seed, documents, earlier_splits(earlier))
+    unassigned = records[text(records, "split") == ""]["image_id"]
+    failures += [{"item": name, "reason": "no split in its source; held out"} for name in unassigned]
+    info = information(records, version, scheme, shares, seed)
+    info |= {"duplicates": status, "opposite_labels": both}
+    info["schemes"] = write_schemes(records, own, scheme, out, folds, seed, documents)
+    write_text(out / "table1.csv", summary.table_one(records).to_csv(index=False, lineterminator="\n"))
+    write_lines(out / "failed.jsonl", failures)
+    write_json(out / "dataset.json", info)
+    write_records(out / "records.csv", records)
+    return records
+
+
+app = typer.Typer(
+    context_settings={"token_normalize_func": lambda t: t.replace("_", "-")},
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def main(
+    records: Annotated[list[Path], typer.Option(help="a source's records.csv; repeat for more")],
+    out: Annotated[Path, typer.Option(help="folder of the dataset")],
+    scheme: Annotated[str, typer.Option(help=f"one of {', '.join(SCHEMES)}")] = "grouped",
+    ratios: Annotated[list[float] | None, typer.Option(help="shares of train, val, test")] = None,
+    seed: Annotated[int, typer.Option(help="of the search for the best split")] = 0,
+    documents: Annotated[bool, typer.Option(help="keep whole documents together")] = False,
+    duplicates: Annotated[bool, typer.Option(help="look for same pictures (extra audit)")] = True,
+    folds: Annotated[int, typer.Option(help="k of the cross-validation scheme; 0: none")] = 5,
+    version: Annotated[str, typer.Option(help="name in dataset.json")] = "unreleased",
+    earlier: Annotated[str, typer.Option(help="folder of committed releases whose test stays test")] = "",
+) -> None:
+    """Tables of all sources -> one dataset with splits, Table I and the statistics of section III.A."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        table = build(records, out, scheme, ratios, seed, documents, duplicates, folds, version, earlier)
+    except (TableError, BuildError, splits.SplitError, OSError) as error:
+        log.error("dataset: %s", error)
+        raise typer.Exit(1) from error
+    from covidct.reader import describe
+
+    log.info("%s", describe(table, version, scheme))
+    log.info("%s", splits.proof(table))
+
+
+if __name__ == "__main__":
+    app()

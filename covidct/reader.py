@@ -1,0 +1,295 @@
+"""What a researcher holds: ``Dataset`` and its ``Subset``s, and ``load``, which finds a version or a folder.
+
+Needs only the core packages; ``.torch()`` imports torch when it is called.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image
+
+from covidct import metrics, pictures, splits
+from covidct.files import inside, sha256_file
+from covidct.records import LABEL_NAMES, SPLITS, read_records
+
+
+class DatasetError(ValueError):
+    """A dataset, version, scheme or set of scores that cannot be used: what, expected, got, next step."""
+
+
+class Subset:
+    """Some images of a dataset, in the order of ``records`` (by image_id).
+
+    Iterates ``(PIL image, label)``, label 1 = COVID; ``subset[i]`` likewise.
+    """
+
+    def __init__(self, root: Path, records: pd.DataFrame, name: str = "") -> None:
+        self.root = root
+        self.records = records.reset_index(drop=True)
+        self.name = name
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[tuple[Image.Image, int]]:
+        for index in range(len(self)):
+            yield self[index]
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"image {index} of {self.name or 'subset'}: expected 0 to {len(self) - 1}")
+        row = self.records.iloc[index]
+        return self._open(row["file"]), int(row["label"])
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Labels (int64, N), 1 = COVID."""
+        return self.records["label"].to_numpy(dtype=np.int64)
+
+    @property
+    def patients(self) -> np.ndarray:
+        """Patient of each image (N), what intervals are clustered by."""
+        return self.records["patient_id"].to_numpy(dtype=object)
+
+    def path(self, image_id: str) -> Path:
+        """File of an image. Raises DatasetError for an id that is not here."""
+        found = self.records.loc[self.records["image_id"] == image_id, "file"]
+        if found.empty:
+            raise DatasetError(f"image {image_id!r}: not in {self.name or 'this subset'} of {len(self)} images")
+        return inside(self.root, found.iloc[0])
+
+    def only(self, **columns: str | list[str]) -> Subset:
+        """The images whose columns have the given values, e.g. ``only(licence="CC-BY")``, ``only(source="pmc")``."""
+        return Subset(self.root, _only(self.records, columns), self.name)
+
+    def torch(
+        self,
+        transform: Callable[[Any], Any] | None = None,
+        size: int | None = None,
+        cache: Path | str | None = None,
+    ) -> Any:
+        """A torch Dataset of ``(image, label)`` whose pictures are decoded once (see covidct.torchset.ImageSet)."""
+        from covidct.torchset import ImageSet
+
+        return ImageSet(self.root, self.records, transform, size, cache, key=splits.split_hash(self.records)[:16])
+
+    def scores_in_order(self, scores: npt.ArrayLike | Mapping[str, float]) -> np.ndarray:
+        """Scores (float, N) in the order of ``records``, given in that order or by image_id. Raises DatasetError."""
+        ids = self.records["image_id"].tolist()
+        if isinstance(scores, pd.Series) and set(ids) <= set(scores.index):
+            scores = {str(key): float(value) for key, value in scores.items()}
+        if not isinstance(scores, Mapping):
+            values = np.asarray(scores, dtype=float).ravel()
+            if len(values) != len(ids):
+                raise DatasetError(f"scores: expected {len(ids)} for {self.name or 'the subset'}, got {len(values)}")
+            return values
+        missing = [name for name in ids if name not in scores]
+        if missing:
+            raise DatasetError(
+                f"scores: expected one for each of {len(ids)} images of {self.name or 'the subset'}, "
+                f"{len(missing)} missing, e.g. {missing[0]!r}"
+            )
+        if unknown := set(scores) - set(ids):
+            raise DatasetError(
+                f"scores: {len(unknown)} for images not in {self.name or 'the subset'}: {min(unknown)!r}"
+            )
+        return np.array([float(scores[name]) for name in ids])
+
+    def evaluate(
+        self, scores: npt.ArrayLike | Mapping[str, float], threshold: float = 0.5, **options: Any
+    ) -> metrics.Metrics:
+        """Metrics of P(COVID) ``scores`` for these images, intervals over patients (covidct.metrics.evaluate)."""
+        values = self.scores_in_order(scores)
+        if not len(values):
+            raise DatasetError(f"{self.name or 'the subset'}: has no images to evaluate")
+        return metrics.evaluate(self.labels, values, self.patients, threshold, **options)
+
+    def __repr__(self) -> str:
+        return f"<covidct {self.name or 'subset'}: {len(self)} images, {self.records['patient_id'].nunique()} patients>"
+
+    def _open(self, file: str) -> Image.Image:
+        try:
+            return pictures.open_picture(inside(self.root, file))
+        except pictures.PictureError as error:
+            raise DatasetError(f"{self.root}: {error}; run `covidct verify {self.root}`, then fetch again") from error
+
+
+class Dataset(Subset):
+    """One version of the dataset: ``.train``, ``.val``, ``.test`` (Subset), ``.records``, ``.info`` (dict)."""
+
+    def __init__(self, root: Path, records: pd.DataFrame, info: dict[str, Any] | None = None) -> None:
+        super().__init__(root, records.sort_values("image_id", kind="stable"), "dataset")
+        self.info = info or {}
+
+    @property
+    def version(self) -> str:
+        """Version, or the folder's name where it is no released version."""
+        return str(self.info.get("version") or self.root.name)
+
+    @property
+    def train(self) -> Subset:
+        """Training images."""
+        return self._split("train")
+
+    @property
+    def val(self) -> Subset:
+        """Validation images."""
+        return self._split("val")
+
+    @property
+    def test(self) -> Subset:
+        """Test images."""
+        return self._split("test")
+
+    @property
+    def schemes(self) -> list[str]:
+        """Names of the split schemes that come with this version."""
+        return sorted(path.stem for path in (self.root / "splits").glob("*.csv"))
+
+    def scheme(self, name: str, fold: int = 0) -> Dataset:
+        """The same images under another split; of a k-fold scheme, ``fold`` is test and the next one val.
+
+        Raises DatasetError for an unknown name, fold or image.
+        """
+        path = self.root / "splits" / f"{name}.csv"
+        if name not in self.schemes:
+            raise DatasetError(f"scheme {name!r}: expected one of {', '.join(self.schemes) or '(none here)'}")
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        known = set(self.records["image_id"])
+        if unknown := sorted(set(table["image_id"]) - known):
+            raise DatasetError(f"{path}: image {unknown[0]!r} is not in the dataset ({len(unknown)} such)")
+        if "fold" in table:
+            count = table["fold"].astype(int).max() + 1
+            if not 0 <= fold < count:
+                raise DatasetError(f"scheme {name}: fold {fold}: expected 0 to {count - 1}")
+            number = table["fold"].astype(int)
+            table["split"] = np.select([number == fold, number == (fold + 1) % count], ["test", "val"], "train")
+        part = table.set_index("image_id")["split"]
+        records = self.records.assign(split=self.records["image_id"].map(part).fillna(""))
+        return Dataset(self.root, records, {**self.info, "scheme": name})
+
+    def only(self, **columns: str | list[str]) -> Dataset:
+        """The dataset restricted to images whose columns have the given values (licences match in any spelling)."""
+        return Dataset(self.root, _only(self.records, columns), self.info)
+
+    def evaluate(
+        self, scores: npt.ArrayLike | Mapping[str, float], threshold: float = 0.5, split: str = "test", **options: Any
+    ) -> metrics.Metrics:
+        """Metrics of P(COVID) for the images of ``split``, in the order of its records or by image_id."""
+        if split not in SPLITS:
+            raise DatasetError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
+        return self._split(split).evaluate(scores, threshold, **options)
+
+    def check(self) -> list[str]:
+        """Violations of the split; empty = proven disjoint (covidct.splits.check)."""
+        return splits.check(self.records)
+
+    def verify(self) -> list[str]:
+        """Problems of the files on disk against the table's SHA-256; empty = every picture is what was released."""
+        problems = []
+        for row in self.records.itertuples():
+            path = inside(self.root, str(row.file))
+            if not path.is_file():
+                problems.append(f"{row.file}: missing")
+            elif row.sha256 and (got := sha256_file(path)) != row.sha256:
+                problems.append(f"{row.file}: expected sha256 {str(row.sha256)[:12]}…, got {got[:12]}…")
+        return problems
+
+    def __str__(self) -> str:
+        return describe(self.records, self.version, str(self.info.get("scheme", "")))
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _split(self, name: str) -> Subset:
+        return Subset(self.root, self.records[self.records["split"] == name], name)
+
+
+def load(version: str | Path | None = None, scheme: str | None = None, **options: Any) -> Dataset:
+    """Load a dataset: a released version (``"v1"``) or a folder that holds ``records.csv``.
+
+    scheme: another of the version's splits (``ds.schemes``). options: ``repo``, ``remote``, ``home`` for
+    covidct.release.fetch. Raises DatasetError; without a version the message lists those there are.
+    """
+    if version is None or version == "":
+        from covidct import release
+
+        names = ", ".join(release.versions()) or "none registered here"
+        raise DatasetError(
+            f"load() expects a version or a folder; versions: {names}. Say which, so that results can be told"
+        )
+    folder = Path(version)
+    if (folder / "records.csv").is_file():
+        found = open_folder(folder)
+    elif isinstance(version, Path) or folder.is_dir() or "/" in str(version):
+        raise DatasetError(
+            f"{folder}: expected a folder with records.csv (a dataset or release), "
+            f"got {'one without' if folder.is_dir() else 'no such folder'}; run `dvc repro dataset` or name a version"
+        )
+    else:
+        from covidct import release
+
+        found = open_folder(release.fetch(str(version), **options))
+    return found.scheme(scheme) if scheme else found
+
+
+def open_folder(folder: Path) -> Dataset:
+    """The dataset in a folder with ``records.csv`` and, where a stage or release wrote it, ``dataset.json``."""
+    info: dict[str, Any] = {}
+    card = folder / "dataset.json"
+    if card.is_file():
+        try:
+            info = json.loads(card.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DatasetError(f"{card}: expected JSON, got {error}; run the stage `dataset` again") from error
+    return Dataset(folder, read_records(folder / "records.csv"), info)
+
+
+def describe(records: pd.DataFrame, version: str, scheme: str) -> str:
+    """Version, images × patients × class per split, sources and licences, as text."""
+    patients = records["patient_id"].nunique()
+    lines = [f"COVID-CT dataset {version}{f', split scheme {scheme}' if scheme else ''}: images / patients"]
+    lines.append(f"{'':9}" + "".join(f"{LABEL_NAMES[value]:>16}" for value in (1, 0)) + f"{'all':>16}")
+    held = (records["split"] == "").any()
+    for name in [*SPLITS, *(["held out"] if held else []), "all"]:
+        part = records if name == "all" else records[records["split"] == ("" if name == "held out" else name)]
+        cells = [part[part["label"] == value] for value in (1, 0)] + [part]
+        lines.append(f"{name:9}" + "".join(f"{len(cell):>8} / {cell['patient_id'].nunique():<5}" for cell in cells))
+    for title, column in (("sources", "source"), ("licences", "licence")):
+        counts = records[column].replace("", "not stated").value_counts()
+        lines.append(f"{title}: " + (", ".join(f"{key} {count}" for key, count in counts.items()) or "none"))
+    unreviewed = int((~records["reviewed"]).sum())
+    lines.append(f"{len(records)} images of {patients} patients; {unreviewed} labels not reviewed by a person")
+    return "\n".join(lines)
+
+
+def _plain_licence(text: str) -> str:
+    """``CC_BY``, ``cc-by 4.0`` and ``CC-BY-4.0`` are one licence; ``CC-BY-NC`` is another."""
+    plain = re.sub(r"[\s_]+", "-", text.strip().lower())
+    return re.sub(r"-\d+(\.\d+)*$", "", plain)
+
+
+def _only(records: pd.DataFrame, columns: Mapping[str, str | list[str]]) -> pd.DataFrame:
+    kept = pd.Series(True, index=records.index)
+    for name, wanted in columns.items():
+        if name not in records:
+            raise DatasetError(f"only({name}=…): expected a column, one of {', '.join(records.columns)}")
+        values = [wanted] if isinstance(wanted, str) or not hasattr(wanted, "__iter__") else list(wanted)
+        if name == "licence":
+            have, values = records[name].map(_plain_licence), [_plain_licence(str(value)) for value in values]
+        else:
+            have, values = records[name].astype(str), [str(value) for value in values]
+        match = have.isin(values)
+        if not match.any():
+            there = ", ".join(sorted(records[name].astype(str).unique())[:20])
+            raise DatasetError(f"only({name}={wanted!r}): no such image; values here: {there}")
+        kept &= match
+    return records[kept]
