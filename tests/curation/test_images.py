@@ -1,0 +1,234 @@
+"""Candidates and images, end to end on drawn figures: what is made, held, failed, and that every pixel can be
+explained.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from covidct.pictures import is_uniform, to_grey
+from covidct.records import read_records
+from curation import candidates, images
+from curation.records import Candidate, PanelReview, PixelBox, Review
+from curation.tasks import encode_mask
+from harvest.records import Figure, read_jsonl, write_jsonl
+from harvest.sample.distractors import draw_distractor
+from harvest.sample.phantom import draw_patient
+from harvest.sample.picture import draw_figure, stored
+
+COVID = "Figure 1. Axial chest CT of a patient with confirmed COVID-19."
+CONTROL = "Figure 1. Axial chest CT image of a healthy control."
+
+
+def figure(folder: Path, name: str, caption: str, panels: int = 1, **more: object) -> Figure:
+    kind = "covid" if caption == COVID else "normal"
+    shows = [(draw_patient(3, name, kind), 0.45 + 0.02 * n) for n in range(panels)]
+    picture = draw_figure(5, name, shows, window="lung")
+    content, ending = stored(picture)
+    file = f"images/{name}.{ending}"
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / file).write_bytes(content)
+    height, width = picture.pixels.shape[:2]
+    values = {
+        "figure_id": name,
+        "source": "medrxiv",
+        "document_id": name.split("-p")[0],
+        "pixels": "native",
+        "file": file,
+        "width": width,
+        "height": height,
+        "caption": caption,
+        "page": 3,
+        "xrefs": (7,),
+    }
+    return Figure.model_validate({**values, **more})
+
+
+@pytest.fixture(scope="module")
+def harvest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("figures")
+    chart = draw_distractor("bar", np.random.default_rng(0))
+    found = [
+        figure(folder, "2020.02.01.1-p3-7", COVID),
+        figure(folder, "2020.02.01.1-p4-9", COVID, 2),
+        figure(folder, "2020.02.02.2-p3-7", CONTROL, 4),
+        figure(folder, "2020.02.03.3-p3-7", "Figure 1. Chest CT on day 5."),
+        figure(folder, "gone-p1-1", COVID, file="images/gone.png"),
+        figure(folder, "out-p1-1", COVID, file="../figures.jsonl"),
+        figure(folder, "../escape", COVID, file="images/2020.02.03.3-p3-7.png"),
+        figure(folder, "zero-p1-1", COVID, file="images/zero.png"),
+        figure(folder, "chart-p1-1", COVID, file="images/chart.png"),
+    ]
+    (folder / "images" / "zero.png").write_bytes(b"")
+    cv2.imwrite(str(folder / "images" / "chart.png"), chart)
+    write_jsonl(folder / "figures.jsonl", found)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def proposed(harvest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("stage") / "candidates"
+    call(candidates.app, "--figures", harvest, "--out", out, "--no-check_personal", "--jobs", 1)
+    return out
+
+
+def call(app: object, *args: object, code: int = 0) -> str:
+    result = CliRunner().invoke(app, [str(a) for a in args])  # type: ignore[arg-type]
+    assert result.exit_code == code, result.output + str(result.exception)
+    return result.output
+
+
+def lines(path: Path) -> dict[str, str]:
+    return {row["item"]: row["reason"] for row in map(json.loads, path.read_text().splitlines())}
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def make(proposed: Path, out: Path, reviews: Path | None = None, policy: str = "accept", code: int = 0) -> Path:
+    folder = reviews or out.parent / "no-reviews"
+    call(
+        images.app,
+        "--candidates",
+        proposed,
+        "--out",
+        out,
+        "--reviews",
+        folder,
+        "--unreviewed",
+        policy,
+        "--jobs",
+        1,
+        code=code,
+    )
+    return out
+
+
+def test_every_figure_is_a_candidate_rejected_or_failed(proposed: Path) -> None:
+    ids = [c.candidate_id for c in read_jsonl(proposed / "candidates.jsonl", Candidate)]
+    assert sorted(ids) == ["2020.02.01.1-p3-7", "2020.02.01.1-p4-9", "2020.02.02.2-p3-7", "2020.02.03.3-p3-7"]
+    assert list(lines(proposed / "rejected.jsonl")) == ["chart-p1-1"]
+    failed = lines(proposed / "failed.jsonl")
+    assert set(failed) == {"gone-p1-1", "out-p1-1", "../escape", "zero-p1-1"}
+    assert "empty" in failed["zero-p1-1"] and "leaves it" in failed["out-p1-1"] and "figure_id" in failed["../escape"]
+
+
+def test_candidates_come_best_first_with_a_reason(proposed: Path) -> None:
+    found = list(read_jsonl(proposed / "candidates.jsonl", Candidate))
+    assert [c.priority for c in found] == sorted((c.priority for c in found), reverse=True)
+    assert found[0].suggestion.label == "COVID" and "COVID" in found[0].priority_reason
+    assert all(c.personal_data == "not checked" for c in found)
+    assert {c.candidate_id: len(c.panels) for c in found}["2020.02.02.2-p3-7"] == 4
+
+
+def test_same_input_gives_the_same_bytes(harvest: Path, proposed: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    call(candidates.app, "--figures", harvest, "--out", again, "--no-check-personal", "--jobs", 2)
+    assert tree(again) == tree(proposed)
+    assert tree(make(proposed, tmp_path / "a")) == tree(make(again, tmp_path / "b"))
+
+
+def test_accepted_proposals_become_uniform_images_marked_unreviewed(proposed: Path, tmp_path: Path) -> None:
+    out = make(proposed, tmp_path / "images")
+    table = read_records(out / "records.csv").set_index("image_id")
+    held = lines(out / "held.jsonl")
+    assert "2020.02.03.3-p3-7" in held and "unclear" in held["2020.02.03.3-p3-7"]
+    assert not table["reviewed"].any() and set(table["label_name"]) <= {"COVID", "NonCOVID"}
+    names = set(table.index) | set(held)
+    assert {"2020.02.01.1-p3-7", "2020.02.01.1-p4-9%0", "2020.02.01.1-p4-9%1", "2020.02.02.2-p3-7%3"} <= names
+    two_figures = table[table["document_id"] == "2020.02.01.1"]
+    assert set(two_figures["patient_basis"]) <= {"document"} and two_figures["patient_id"].nunique() <= 1
+    for name, row in table.iterrows():
+        assert is_uniform(out / row["file"])
+        made = np.asarray(Image.open(out / row["file"]))
+        assert made.shape == (row["height"], row["width"])
+        source = to_grey(Image.open(proposed / "images" / f"{str(name).split('%')[0]}.png"))
+        x0, y0, x1, y1 = map(int, row["box"].split())
+        mask_file = out / "masks" / f"{name}.png"
+        mask = np.asarray(Image.open(mask_file)) > 0 if mask_file.exists() else np.zeros(made.shape, bool)
+        assert np.array_equal(made[~mask], source[y0:y1, x0:x1][~mask])
+        assert row["inpainted_fraction"] == pytest.approx(mask.mean(), abs=1e-6)
+
+
+def test_hold_makes_nothing_and_says_so(proposed: Path, tmp_path: Path) -> None:
+    out = make(proposed, tmp_path / "images", policy="hold")
+    assert len(read_records(out / "records.csv")) == 0
+    assert set(lines(out / "held.jsonl").values()) == {"not reviewed"}
+
+
+def review(name: str, who: str, panels: list[tuple[tuple[int, int, int, int], str, str]], **more: object) -> Review:
+    found = tuple(PanelReview(box=PixelBox(*b), label=label, patient=p) for b, label, p in panels)  # type: ignore[arg-type]
+    values = {
+        "candidate_id": name,
+        "reviewer": who,
+        "reviewed_at": "2020-05-01T10:00:00Z",
+        "chest_ct": True,
+        "panels": found,
+    }
+    return Review.model_validate({**values, **more})
+
+
+def test_reviews_go_before_proposals_and_adjudication_before_reviews(proposed: Path, tmp_path: Path) -> None:
+    first, second, third = "2020.02.01.1-p3-7", "2020.02.01.1-p4-9", "2020.02.02.2-p3-7"
+    box, other = (4, 4, 120, 110), (130, 4, 230, 110)
+    mask = np.zeros(to_grey(Image.open(proposed / "images" / f"{first}.png")).shape, bool)
+    mask[20:24, 30:40] = True
+    folder = tmp_path / "reviews"
+    write_jsonl(
+        folder / "one.jsonl",
+        [
+            review(first, "anna", [(box, "NonCOVID", "p1")], mask=encode_mask(mask)),
+            review(second, "anna", [(box, "COVID", ""), (other, "COVID", "")]),
+            review(second, "ben", [(box, "NonCOVID", ""), (other, "COVID", "")]),
+            review(third, "anna", [(box, "COVID", "")]),
+            review(third, "ben", [(box, "NonCOVID", "")]),
+            review(third, "eva", [(box, "NonCOVID", "a"), (other, "unclear", "b")], adjudicated=True),
+            review("nobody-p1-1", "anna", []),
+        ],
+    )
+    out = make(proposed, tmp_path / "images", folder, "hold")
+    table = read_records(out / "records.csv").set_index("image_id")
+    held, failed = lines(out / "held.jsonl"), lines(out / "failed.jsonl")
+    assert set(table.index) == {first, f"{third}%0"}
+    assert table.loc[first, "label_name"] == "NonCOVID" and table.loc[first, "box"] == "4 4 120 110"
+    assert table.loc[first, "patient_basis"] == "curator" and table.loc[first, "reviewed"]
+    assert table.loc[first, "inpainted_fraction"] == pytest.approx(40 / (116 * 106), abs=1e-6)
+    assert "disagree" in held[second] and "cannot be told" in held[f"{third}%1"]
+    assert "no such candidate" in failed["nobody-p1-1"]
+
+
+def test_a_review_with_a_box_outside_fails_alone(proposed: Path, tmp_path: Path) -> None:
+    name = "2020.02.01.1-p3-7"
+    write_jsonl(
+        tmp_path / "r" / "a.jsonl",
+        [review(name, "anna", [((0, 0, 90, 90), "COVID", ""), ((9, 9, 9000, 90), "COVID", "")])],
+    )
+    out = make(proposed, tmp_path / "images", tmp_path / "r", "hold")
+    assert list(read_records(out / "records.csv")["image_id"]) == [f"{name}%0"]
+    assert "expected inside" in lines(out / "failed.jsonl")[f"{name}%1"]
+
+
+def test_missing_input_is_one_clear_message(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make(tmp_path, tmp_path / "images", code=1)
+    assert "candidates.jsonl" in caplog.text
+    call(images.app, "--candidates", tmp_path, "--out", tmp_path / "o", "--unreviewed", "maybe", code=2)
+    call(candidates.app, "--figures", tmp_path, "--out", tmp_path / "o", code=1)
+
+
+def test_the_stage_fails_when_everything_failed(
+    harvest: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = [f for f in read_jsonl(harvest / "figures.jsonl", Figure) if f.figure_id in {"gone-p1-1", "zero-p1-1"}]
+    write_jsonl(tmp_path / "figures.jsonl", bad)
+    call(candidates.app, "--figures", tmp_path, "--out", tmp_path / "o", "--jobs", 1, code=1)
+    assert "all 2 figures failed" in caplog.text and (tmp_path / "o" / "failed.jsonl").is_file()
+    write_jsonl(tmp_path / "empty" / "figures.jsonl", [])
+    call(candidates.app, "--figures", tmp_path / "empty", "--out", tmp_path / "o", "--jobs", 1)
