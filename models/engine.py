@@ -294,5 +294,10 @@ def probabilities(
     return torch.cat(rows) if rows else torch.empty(0, 2)
 
 
+def is_ours(error: BaseException) -> bool:
+    """True for errors whose message is written for the user; anything else is a fault and keeps its traceback."""
+    return isinstance(error, OSError) or type(error).__module__.split(".")[0] in ("models", "covidct")
+
+
 def _is_terminal() -> bool:
     return sys.stderr.isatty()

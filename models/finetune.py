@@ -13,7 +13,6 @@ same function; with two logits the weights load into the stock torchvision netwo
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import logging
 import time
@@ -26,107 +25,17 @@ import numpy as np
 import torch
 import typer
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 import covidct
-from covidct import metrics
 from covidct.files import write_text
 from models import backbones, checkpoint, data, engine, rotation, weights
+from models.cards import classifier_card, seen_hash
 from models.engine import Hardware
+from models.objective import Best, Clock, Objective, freeze, selection_key, trainable, turn_head, validation
+from models.recipe import SELECT, Recipe
 from models.transforms import IMAGENET_MEAN, IMAGENET_STD, Evaluation, FineTuning, Normalise, random_numbers
 
 log = logging.getLogger(__name__)
-
-SELECT = ("auc", "loss", "last")
-
-
-class FineTuneError(ValueError):
-    """Settings that cannot be trained with: says what, expected, got and the next step."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides the result besides data and hardware; the defaults are the paper's."""
-
-    backbone: str
-    init: str = "random"
-    frozen: bool = False
-    """train the last layer only (Table VII)"""
-    rotation: bool = False
-    """joint rotation prediction (Method 4 of Table VI)"""
-    seed: int = 0
-    size: int = 224
-    resize: int = 256
-    epochs: int = 50
-    batch: int = 16
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.0
-    period: int = 10
-    """T_max of CosineAnnealingLR, epochs: down for 10, up again for 10, as the scripts of 2020"""
-    crop: float = 0.5
-    flip: float = 0.5
-    brightness: float = 0.2
-    contrast: float = 0.2
-    select: str = "auc"
-    """what chooses the epoch on val: auc (ties: lower loss, then earlier), loss, or last (no choice)"""
-
-    def check(self, images: int) -> None:
-        """Raise FineTuneError on values nothing can be trained with; ``images`` is the size of the training split."""
-        backbones.describe(self.backbone)
-        limits: dict[str, tuple[float, float]] = {
-            "size": (23, 4096),
-            "resize": (23, 4096),
-            "epochs": (1, 100_000),
-            "batch": (2, 65_536),
-            "period": (1, 100_000),
-        }
-        for name, (low, high) in limits.items():
-            if not low <= getattr(self, name) <= high:
-                raise FineTuneError(f"{name}: expected {low:g} to {high:g}, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise FineTuneError(f"learning_rate: expected more than 0, got {self.learning_rate}")
-        if self.select not in SELECT:
-            raise FineTuneError(f"select: expected one of {', '.join(SELECT)}, got {self.select!r}")
-        if self.batch > images:
-            raise FineTuneError(f"batch: expected at most the {images} training images, got {self.batch}; lower it")
-        if self.rotation and self.frozen:
-            raise FineTuneError("rotation: the joint task trains the shared extractor; it cannot be frozen")
-
-
-class Objective(nn.Module):
-    """Network and loss in one module, so that every forward pass of training goes through Fabric's wrapper."""
-
-    def __init__(self, network: nn.Module, backbone: str, turn_head: nn.Module | None) -> None:
-        super().__init__()
-        self.network = network
-        self.turn_head = turn_head
-        self.backbone = backbone
-
-    def forward(self, images: Tensor, labels: Tensor, turns: Tensor | None = None) -> Tensor:
-        if self.turn_head is None or turns is None:
-            return F.cross_entropy(self.network(images), labels)
-        return rotation.joint_loss(self.network, self.backbone, self.turn_head, images, labels, turns).total
-
-
-class Best:
-    """The weights of the best epoch so far; part of the saved state."""
-
-    def __init__(self) -> None:
-        self.key: tuple[float, ...] = ()
-        self.epoch = -1
-        self.weights: dict[str, Tensor] = {}
-
-    def offer(self, key: tuple[float, ...], epoch: int, network: nn.Module) -> None:
-        """Keep the network's weights if ``key`` is higher than all before."""
-        if not self.key or key > self.key:
-            self.key, self.epoch = key, epoch
-            self.weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"key": list(self.key), "epoch": self.epoch, "weights": self.weights}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.key, self.epoch, self.weights = tuple(state["key"]), int(state["epoch"]), dict(state["weights"])
 
 
 @dataclass(frozen=True)
@@ -137,6 +46,8 @@ class Result:
     card: dict[str, Any]
     history: list[dict[str, float]]
     val_scores: np.ndarray
+    writes: bool = True
+    """False in the other processes of data parallelism"""
 
 
 def finetune(
@@ -171,20 +82,20 @@ def finetune(
     plain = Evaluation(recipe.size, normalise)
     network = backbones.build(recipe.backbone, len(data.CLASS_NAMES), size=recipe.size)
     report = weights.initialise(network, recipe.backbone, recipe.init, seed=recipe.seed, batch=plain(train.images[:64]))
-    network, turn_head = engine.channels_last(network), _turn_head(recipe)
-    objective = Objective(network, recipe.backbone, turn_head)
+    network = engine.channels_last(network)
+    objective = Objective(network, recipe.backbone, turn_head(recipe))
     optimizer = torch.optim.Adam(
-        _trainable(objective, recipe), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        trainable(objective, recipe), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=recipe.period)
-    best = Best()
-    parts = {"objective": objective, "optimizer": optimizer, "scheduler": scheduler, "best": best}
+    best, clock = Best(), Clock()
+    parts = {"objective": objective, "optimizer": optimizer, "scheduler": scheduler, "best": best, "clock": clock}
     compiled = cast(nn.Module, torch.compile(objective)) if hardware.compile else objective
     wrapped, fabric_optimizer = fabric.setup(compiled, optimizer)
     train = train.to(fabric.device)
-    clock = time.monotonic()
 
     def one_epoch(epoch: int) -> dict[str, float]:
+        begin = time.monotonic()
         numbers = random_numbers(len(train), recipe.seed, epoch).to(fabric.device)
         turns = _turns(recipe, len(train), epoch, fabric.device)
 
@@ -204,13 +115,14 @@ def finetune(
             data.batches(order, recipe.batch),
             loss_of,
             title=f"{recipe.backbone} {recipe.init} epoch {epoch + 1}/{recipe.epochs}",
-            mode=(lambda _: _freeze(objective, recipe.backbone)) if recipe.frozen else nn.Module.train,
+            mode=(lambda _: freeze(objective, recipe.backbone)) if recipe.frozen else nn.Module.train,
         )
         scheduler.step()
         with fabric.autocast():
             scores = engine.probabilities(network, val.images, plain, device=fabric.device)
-        row = {"lr": rate, "train_loss": loss, **_validation(scores, val.labels, both)}
-        best.offer(_key(row, recipe.select, both, epoch), epoch, network)
+        row = {"lr": rate, "train_loss": loss, **validation(scores, val.labels, both)}
+        best.offer(selection_key(row, recipe.select, both, epoch), epoch, network)
+        clock.add(time.monotonic() - begin, len(train))
         return row
 
     history = engine.run(
@@ -224,31 +136,18 @@ def finetune(
         minutes=minutes,
         on_epoch=_reporter(recipe, live),
     )
-    seconds = time.monotonic() - clock
+    training = {
+        **clock.figures(),
+        "device": fabric.device.type,
+        "precision": str(fabric._precision.precision),
+        "processes": fabric.world_size,
+        "threads": torch.get_num_threads(),
+    }
     network.load_state_dict(best.weights)
     network = network.to("cpu").eval()
     scores = engine.probabilities(network, val.images, plain)[:, 1].numpy()
-    card = _card(
-        dataset, recipe, normalise, report, fabric, best.epoch, val, scores, seconds, len(train) * len(history)
-    )
-    return Result(network, card, history, scores)
-
-
-def choose_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
-    """The score at or above which an image is called COVID: highest Youden's J on val; ties go to the nearest to 0.5.
-
-    Candidates lie midway between neighbouring scores, so the choice does not hang on one image's exact score.
-    One class only: 0.5.
-    """
-    if labels.min() == labels.max():
-        return 0.5
-    values = np.unique(scores)
-    candidates = np.concatenate([[0.5], (values[1:] + values[:-1]) / 2])
-    called = scores[None, :] >= candidates[:, None]
-    sensitivity = (called & (labels == 1)).sum(axis=1) / (labels == 1).sum()
-    specificity = (~called & (labels == 0)).sum(axis=1) / (labels == 0).sum()
-    gain = np.round(sensitivity + specificity - 1, 12)
-    return float(min(zip(-gain, np.abs(candidates - 0.5), candidates, strict=True))[2])
+    card = classifier_card(dataset, recipe, normalise, report, best.epoch, val, scores, training)
+    return Result(network, card, history, scores, fabric.is_global_zero)
 
 
 def write(out: Path, dataset: covidct.Dataset, result: Result) -> None:
@@ -287,51 +186,11 @@ def _normalisation(recipe: Recipe, images: Tensor) -> Normalise:
     return Normalise((round(one, 6),) * channels, (round(other, 6),) * channels)
 
 
-def _trainable(objective: Objective, recipe: Recipe) -> list[nn.Parameter]:
-    if recipe.frozen:
-        objective.network.requires_grad_(False)
-        backbones.head(objective.network, recipe.backbone).requires_grad_(True)
-    return [parameter for parameter in objective.parameters() if parameter.requires_grad]
-
-
-def _freeze(objective: Objective, backbone: str) -> None:
-    """Training mode of a frozen extractor: its batch norms keep their statistics, only the last layer trains."""
-    objective.eval()
-    backbones.head(objective.network, backbone).train()
-
-
-def _turn_head(recipe: Recipe) -> nn.Module | None:
-    if not recipe.rotation:
-        return None
-    with torch.device("meta"):
-        _, width = backbones.features(backbones.build(recipe.backbone, 2, size=recipe.size), recipe.backbone)
-    return rotation.RotationHead(width, torch.Generator().manual_seed(recipe.seed))
-
-
 def _turns(recipe: Recipe, count: int, epoch: int, device: torch.device) -> Tensor | None:
     if not recipe.rotation:
         return None
     generator = torch.Generator().manual_seed((recipe.seed << 20) + epoch)
     return rotation.random_turns(count, generator, device)
-
-
-def _validation(scores: Tensor, labels: Tensor, both: bool) -> dict[str, float]:
-    truth, score = labels.numpy(), scores[:, 1].numpy()
-    chosen = scores[torch.arange(len(labels)), labels].clamp_min(1e-12)
-    return {
-        "val_loss": float(-chosen.log().mean()),
-        "val_auc": metrics.auc(truth, score) if both else float("nan"),
-        "val_accuracy": float(((score >= 0.5) == truth).mean()),
-    }
-
-
-def _key(row: Mapping[str, float], select: str, both: bool, epoch: int) -> tuple[float, ...]:
-    """What the best epoch has most of."""
-    if select == "last":
-        return (float(epoch),)
-    if select == "loss" or not both:
-        return (-row["val_loss"],)
-    return (row["val_auc"], -row["val_loss"])
 
 
 def _fingerprint(
@@ -348,13 +207,6 @@ def _fingerprint(
         "device": fabric.device.type,
         "world": fabric.world_size,
     }
-
-
-def seen_hash(dataset: covidct.Dataset) -> str:
-    """Names what training sees: SHA-256 over id, split, label and file hash of train and val."""
-    seen = dataset.records[dataset.records["split"].isin(["train", "val"])]
-    lines = (f"{row.image_id},{row.split},{row.label},{row.sha256}" for row in seen.itertuples())
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _reporter(recipe: Recipe, live: Path | None) -> Any:
@@ -381,50 +233,6 @@ def _reporter(recipe: Recipe, live: Path | None) -> Any:
             logger.next_step()
 
     return on_epoch
-
-
-def _card(
-    dataset: covidct.Dataset,
-    recipe: Recipe,
-    normalise: Normalise,
-    report: weights.LoadReport,
-    fabric: engine.Fabric,
-    epoch: int,
-    val: data.Arrays,
-    scores: np.ndarray,
-    seconds: float,
-    images: int,
-) -> dict[str, Any]:
-    labels = val.labels.numpy()
-    threshold = choose_threshold(labels, scores)
-    found = metrics.evaluate(labels, scores, val.patient_id, threshold, replicates=500).to_json()
-    licences = sorted({value or "not stated" for value in dataset.train.records["licence"]})
-    return checkpoint.make_card(
-        backbone=recipe.backbone,
-        class_names=data.CLASS_NAMES,
-        preprocessing={
-            "size": recipe.size,
-            "resize": "squeezed to size × size, bilinear, antialiased",
-            "channels": len(normalise.mean),
-            "mean": list(normalise.mean),
-            "std": list(normalise.std),
-            "grey": "8-bit, transparency over white, scaled to 0…1, repeated to the channels",
-        },
-        recipe={**asdict(recipe), "loss": "cross-entropy over two logits", "optimizer": "Adam"},
-        dataset=data.describe(dataset),
-        metrics={"split": "val", "threshold": threshold, "val": found},
-        licence=f"training pictures: {', '.join(licences)}",
-        epoch=epoch + 1,
-        initial_weights=report.as_dict(),
-        training={
-            "hours": round(seconds / 3600, 4),
-            "images_per_second": round(images / max(seconds, 1e-9), 2),
-            "device": fabric.device.type,
-            "precision": str(fabric._precision.precision),
-            "processes": fabric.world_size,
-            "threads": torch.get_num_threads(),
-        },
-    )
 
 
 app = typer.Typer(
@@ -494,21 +302,17 @@ def main(
             minutes=minutes,
             live=cache / "live" if live and cache is not None else None,
         )
-        write(out, found, result)
+        if result.writes:
+            write(out, found, result)
     except engine.Unfinished as stopped:
         log.warning("%s", stopped)
         raise typer.Exit(3) from stopped
     except (ValueError, RuntimeError, OSError) as error:
-        if not _ours(error):
+        if not engine.is_ours(error):
             raise
         log.error("%s", error)
         raise typer.Exit(1) from error
     log.info("%s: epoch %d chosen, val AUC %s", out, result.card["epoch"], result.card["metrics"]["val"]["auc"])
-
-
-def _ours(error: Exception) -> bool:
-    """Errors whose message is written for the user; anything else is a fault and keeps its traceback."""
-    return isinstance(error, OSError) or type(error).__module__.split(".")[0] in ("models", "covidct")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,226 @@
+"""Stage `evaluate`: a classifier + the test split → predictions and metrics with intervals over patients.
+
+Reads   ``--dataset`` (val and test), ``--model`` (model.safetensors, card.json).
+Writes  ``--out``: predictions.csv (one row per val and test image), metrics.json.
+Guarantees  nothing is fitted here: the threshold comes from the card, chosen on val; COVID = 1 is the positive class
+        of every figure; a model of another split of the data is refused, because it may have seen the test images.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import typer
+from torch import nn
+
+import covidct
+from covidct import metrics
+from covidct.files import write_json, write_text
+from covidct.reader import Subset
+from models import checkpoint, data, engine
+from models.engine import Hardware
+from models.transforms import Evaluation, Normalise
+
+log = logging.getLogger(__name__)
+
+SMALLEST = 5
+"""images a source or severity needs to get its own line"""
+
+
+class EvaluateError(ValueError):
+    """A model and a dataset that do not go together: says what, expected, got and the next step."""
+
+
+def evaluation(card: dict[str, Any]) -> Evaluation:
+    """The transform a classifier was validated with, from its card."""
+    preprocessing = card["preprocessing"]
+    try:
+        normalise = Normalise(tuple(preprocessing["mean"]), tuple(preprocessing["std"]))
+        return Evaluation(int(preprocessing["size"]), normalise)
+    except (KeyError, TypeError) as error:
+        raise EvaluateError(f"card field preprocessing: expected size, mean and std, got {preprocessing}") from error
+
+
+def check_split(dataset: covidct.Dataset, card: dict[str, Any]) -> None:
+    """Raise EvaluateError if the card names another split than the dataset's."""
+    trained, here = card["dataset"], data.describe(dataset)
+    if trained.get("split_hash") != here["split_hash"]:
+        raise EvaluateError(
+            f"dataset {here['version']}: expected the split the model was trained on ({trained.get('version')!r}, hash "
+            f"{str(trained.get('split_hash'))[:12]}…), got hash {here['split_hash'][:12]}…: test images may have been "
+            "trained on; train again (dvc repro finetune), or pass --other-split if you know the sets are disjoint"
+        )
+
+
+def predict(
+    model: nn.Module, card: dict[str, Any], subset: Subset, *, batch: int = 32, device: str = "cpu"
+) -> np.ndarray:
+    """P(COVID) of each image of the subset, float64 N, in the order of its records (32-bit arithmetic)."""
+    transform = evaluation(card)
+    images = data.load_arrays(subset, transform.size)
+    network = engine.channels_last(model).to(device)
+    scores = engine.probabilities(network, images, transform, batch=batch, device=device)
+    return scores[:, card["class_names"].index("COVID")].numpy().astype(np.float64)
+
+
+def report(
+    subset: Subset, scores: np.ndarray, threshold: float, *, replicates: int = 2000, seed: int = 0
+) -> dict[str, Any]:
+    """All figures of one split: at 0.5, at the chosen threshold, calibration, by source and by severity."""
+    options: dict[str, Any] = {"replicates": replicates, "seed": seed}
+    return {
+        "at_half": subset.evaluate(scores, 0.5, **options).to_json(),
+        "at_chosen": subset.evaluate(scores, threshold, **options).to_json(),
+        "calibration": metrics.calibration(subset.labels, scores),
+        "by_source": against_others(subset.records, scores, "source", **options),
+        "by_severity": [
+            row for row in against_others(subset.records, scores, "severity", **options) if row["class"] == "COVID"
+        ],
+    }
+
+
+def against_others(
+    records: pd.DataFrame,
+    scores: np.ndarray,
+    column: str,
+    threshold: float = 0.5,
+    *,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """For each value of ``column`` and class: its images against all of the other class.
+
+    A source usually has one class only, so its own AUC does not exist; COVID against one negative source does, and
+    shows whether a model tells diseases or sources apart. Values with fewer than SMALLEST images are left out.
+    """
+    rows = []
+    names = records[column].str.strip().str.lower().replace("", "not stated")
+    labels = records["label"].to_numpy()
+    for label, title in enumerate(data.CLASS_NAMES):
+        others = labels != label
+        for name in sorted(names[~others].unique()):
+            own = ((names == name) & ~others).to_numpy()
+            if own.sum() < SMALLEST or not others.any():
+                continue
+            part = records[own | others]
+            found = metrics.evaluate(
+                part["label"],
+                scores[own | others],
+                part["patient_id"],
+                threshold,
+                replicates=replicates,
+                seed=seed,
+            )
+            rows.append(
+                {
+                    column: name,
+                    "class": title,
+                    "images": int(own.sum()),
+                    "patients": int(records.loc[own, "patient_id"].nunique()),
+                    "auc_against_other_class": found.auc,
+                    "interval": list(found.intervals["auc"]),
+                    "called_right": float(((scores[own] >= threshold) == bool(label)).mean()),
+                }
+            )
+    return rows
+
+
+def predictions(subset: Subset, scores: np.ndarray, threshold: float) -> pd.DataFrame:
+    """One row per image: who, where from, truth, P(COVID) and what is called at the chosen threshold."""
+    records = subset.records
+    return pd.DataFrame(
+        {
+            "image_id": records["image_id"],
+            "patient_id": records["patient_id"],
+            "split": records["split"],
+            "source": records["source"],
+            "severity": records["severity"],
+            "label": records["label"],
+            "score": np.round(scores, 6),
+            "called": (scores >= threshold).astype(int),
+        }
+    )
+
+
+def evaluate(
+    dataset: covidct.Dataset,
+    model: nn.Module,
+    card: dict[str, Any],
+    *,
+    replicates: int = 2000,
+    seed: int = 0,
+    batch: int = 32,
+    device: str = "cpu",
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Predictions of val and test, and the metrics of test. Raises DataError for an empty split."""
+    threshold = float(card["metrics"].get("threshold", 0.5))
+    tables = []
+    found: dict[str, Any] = {}
+    for name in ("val", "test"):
+        subset: Subset = getattr(dataset, name)
+        scores = predict(model, card, subset, batch=batch, device=device)
+        tables.append(predictions(subset, scores, threshold))
+        if name == "test":
+            data.check_classes(torch.from_numpy(subset.labels.copy()), "test")
+            found = report(subset, scores, threshold, replicates=replicates, seed=seed)
+    recipe = card["recipe"]
+    summary = {
+        "positive": "COVID",
+        "model": {name: recipe.get(name) for name in ("backbone", "init", "frozen", "rotation", "seed", "epochs")},
+        "transductive": bool(card["dataset"].get("transductive", False)),
+        "dataset": data.describe(dataset),
+        "threshold": threshold,
+        "test": found,
+        "training": card.get("training", {}),
+    }
+    return pd.concat(tables, ignore_index=True), summary
+
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"token_normalize_func": lambda name: name.replace("_", "-")},
+)
+
+
+@app.command()
+def main(
+    dataset: Path = typer.Option(..., help="folder with records.csv"),
+    model: Path = typer.Option(..., help="folder of the classifier"),
+    out: Path = typer.Option(..., help="folder of predictions.csv and metrics.json"),
+    replicates: int = typer.Option(2000, min=0, help="bootstrap resamples of patients"),
+    seed: int = typer.Option(0, min=0, help="of the bootstrap"),
+    batch: int = typer.Option(32, min=1, help="images per forward pass"),
+    accelerator: str = typer.Option("auto", help="auto, cpu or gpu"),
+    other_split: bool = typer.Option(False, help="evaluate although the model was trained on another split"),
+) -> None:
+    """Evaluate one classifier on the test split."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        found = covidct.load(dataset)
+        network, card = checkpoint.load(model)
+        if not other_split:
+            check_split(found, card)
+        device = str(engine.open_fabric(Hardware(accelerator, 1, "32")).device)
+        table, summary = evaluate(found, network, card, replicates=replicates, seed=seed, batch=batch, device=device)
+        write_text(out / "predictions.csv", table.to_csv(index=False, lineterminator="\n"))
+        write_json(out / "metrics.json", metrics.Metrics(summary).to_json())
+    except (ValueError, RuntimeError, OSError) as error:
+        if not engine.is_ours(error):
+            raise
+        log.error("%s", error)
+        raise typer.Exit(1) from error
+    test = summary["test"]["at_half"]
+    low, high = test["intervals"]["auc"]
+    log.info(
+        "%s: AUC %.3f (%.3f to %.3f), accuracy %.3f, F1 %.3f", out, test["auc"], low, high, test["accuracy"], test["f1"]
+    )
+
+
+if __name__ == "__main__":
+    app()
