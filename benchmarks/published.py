@@ -3,8 +3,8 @@
     python benchmarks/published.py --root DIR --rows crnet,resnet18 --seeds 0,1,2 --minutes 9
     python benchmarks/published.py --root DIR --table          # what is finished, as Markdown
 
-DIR is the folder of the release (CT_COVID, CT_NonCOVID, Data-split, metadata). Each call trains until its minutes are used
-up and saves its state; call it again until it says that everything is finished. Results and states lie under --work.
+DIR is the folder of the release (CT_COVID, CT_NonCOVID, Data-split, metadata). Each call trains until its minutes are
+used up and saves its state; call it again until it says "finished". Results and states lie under --work.
 """
 
 from __future__ import annotations
@@ -88,8 +88,9 @@ def markdown(work: Path) -> str:
     for backbone, tests in groups.items():
         auc, accuracy, f1 = (np.array([test[name] for test in tests]) for name in ("auc", "accuracy", "f1"))
         paper = PAPER.get(backbone)
+        spread = auc.std(ddof=1) if len(tests) > 1 else 0.0
         lines.append(
-            f"| **{backbone}, mean of {len(tests)}** | {auc.mean():.3f} (SD {auc.std(ddof=1) if len(tests) > 1 else 0:.3f})"
+            f"| **{backbone}, mean of {len(tests)}** | {auc.mean():.3f} (SD {spread:.3f})"
             f" | {accuracy.mean():.3f} | {f1.mean():.3f} | | | | |"
         )
         if paper:
