@@ -128,7 +128,9 @@ class MoCo(nn.Module):
             if ids is None:
                 raise MoCoError("MoCo: masking keys of the same image needs ids, got none")
             ignore = ids[:, None] == self.queue_ids[None, :]  # N×K
-        return moco_loss(query, keys, self.queue, self.temperature, ignore), keys
+        with torch.autocast(query.device.type, enabled=False):  # similarities / 0.07 need float32's digits
+            loss = moco_loss(query.float(), keys.float(), self.queue, self.temperature, ignore)
+        return loss, keys
 
     @torch.no_grad()
     def momentum_update(self) -> None:

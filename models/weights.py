@@ -25,7 +25,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from models import backbones, checkpoint, folded
+from models import backbones, checkpoint, data, folded
+from models.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalise
 from models.vision import torchvision
 
 log = logging.getLogger(__name__)
@@ -124,6 +125,24 @@ def imagenet(backbone: str, progress: bool = False) -> dict[str, Tensor]:
             f"init imagenet: expected {weights.url}, got: {error}; without a network fetch that file elsewhere and use "
             f"init file:PATH"
         ) from error
+
+
+def normalisation(init: str, backbone: str, images: Tensor) -> Normalise:
+    """The input statistics the initial weights were made for: ImageNet's, those in an encoder's card, or of ``images``.
+
+    ``images``: uint8 pictures of the set to be trained on, whose own mean and deviation serve random weights.
+    """
+    channels = backbones.describe(backbone).channels
+    kind, _, path = init.partition(":")
+    if kind == "encoder":
+        preprocessing = _checkpoint(Path(path))[1]["preprocessing"]
+        mean, std = tuple(preprocessing.get("mean", ())), tuple(preprocessing.get("std", ()))
+        if len(mean) == len(std) == channels:
+            return Normalise(mean, std)
+    if kind in ("imagenet", "file", "partial") and channels == 3:
+        return Normalise(IMAGENET_MEAN, IMAGENET_STD)
+    one, other = data.normalisation(images)
+    return Normalise((round(one, 6),) * channels, (round(other, 6),) * channels)
 
 
 def read_file(path: Path) -> tuple[dict[str, Tensor], list[str]]:

@@ -1,0 +1,286 @@
+"""Algorithm 1's self-supervised loops: momentum contrast over one or more sets of pictures, resumable to the bit."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models import backbones, checkpoint, data, engine, views, weights
+from models.engine import Hardware
+from models.moco import MoCo, MoCoError, check_sizes
+from models.objective import Clock
+from models.transforms import Evaluation, Normalise
+from models.unlabelled import SETS, Unlabelled, UnlabelledError
+from models.views import ViewRecipe
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SslRecipe:
+    """Everything that decides a pretraining besides data and hardware; defaults are the paper's where it states them.
+
+    Not in the paper: epochs, temperature (MoCo v2's 0.2), dimensions of the head's output (MoCo's 128).
+    """
+
+    backbone: str
+    init: str = "random"
+    chain: tuple[str, ...] = ("luna", "covid")
+    """sets in order: LUNA, then COVID-CT (Algorithm 1)"""
+    epochs: int = 200
+    """per set"""
+    seed: int = 0
+    size: int = 224
+    resize: int = 256
+    batch: int = 128
+    learning_rate: float = 0.015
+    sgd_momentum: float = 0.9
+    weight_decay: float = 1e-4
+    momentum: float = 0.999
+    """of the key encoder (Eq. 2)"""
+    queue: int = 512
+    temperature: float = 0.2
+    hidden: int = 2048
+    dim: int = 128
+    splits: int = 4
+    """parts of a batch with batch-norm statistics of their own; the paper's 4 GPUs had 32 images each"""
+    mask_same: bool = False
+    """take older keys of a query's own image out of its negatives"""
+    crop: float = 0.2
+    jitter: float = 0.4
+    hue: float = 0.1
+    blur: float = 0.5
+    grey: float = 0.2
+    flip: float = 0.5
+
+    def check(self) -> None:
+        """Raise on names and numbers nothing can be trained with."""
+        backbones.describe(self.backbone)
+        unknown = [name for name in self.chain if name not in SETS]
+        if not self.chain or unknown or len(set(self.chain)) != len(self.chain):
+            raise UnlabelledError(
+                f"chain: expected sets among {', '.join(SETS)}, each once; got {','.join(self.chain)!r}"
+            )
+        for name, low in {
+            "epochs": 1,
+            "size": 23,
+            "resize": 23,
+            "hidden": 1,
+            "dim": 1,
+            "splits": 1,
+            "batch": 2,
+        }.items():
+            if getattr(self, name) < low:
+                raise MoCoError(f"{name}: expected at least {low}, got {getattr(self, name)}")
+        if not self.learning_rate > 0 or not self.temperature > 0:
+            raise MoCoError(
+                f"learning_rate and temperature: expected more than 0, got {self.learning_rate}, {self.temperature}"
+            )
+
+    def view(self) -> ViewRecipe:
+        """Parameters of the two views."""
+        return ViewRecipe(
+            size=self.size,
+            scale=(self.crop, 1.0),
+            flip=self.flip,
+            jitter=(self.jitter, self.jitter, self.jitter, self.hue),
+            grey=self.grey,
+            blur=self.blur,
+        )
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A pretrained encoder, its card, and one history row per epoch of each set."""
+
+    encoder: nn.Module
+    card: dict[str, Any]
+    history: list[dict[str, Any]]
+    writes: bool = True
+    """False in the other processes of data parallelism"""
+
+
+def pretrain(
+    sets: Sequence[Unlabelled],
+    recipe: SslRecipe,
+    *,
+    about: Mapping[str, Any] | None = None,
+    licence: str = "",
+    hardware: Hardware = Hardware(),
+    cache: Path | None = None,
+    minutes: float = 0.0,
+) -> Pretrained:
+    """Algorithm 1's two self-supervised loops over ``sets`` (in the order of ``recipe.chain``).
+
+    ``about`` (dataset version, split hash, transductive) and ``licence`` go into the card. ``cache``: folder of the
+    resumable states. ``minutes`` > 0: stop cleanly within about that time with engine.Unfinished. Raises MoCoError,
+    EngineError, WeightsError.
+    """
+    recipe.check()
+    for part in sets:
+        check_sizes(len(part), recipe.batch, recipe.queue)
+    fabric = engine.open_fabric(hardware, recipe.backbone)
+    if recipe.batch % fabric.world_size:
+        raise MoCoError(f"batch: expected a multiple of the {fabric.world_size} processes, got {recipe.batch}")
+    normalise = weights.normalisation(recipe.init, recipe.backbone, sets[-1].images)
+    with engine.seeded(recipe.seed, 0):  # leaves the caller's random state alone
+        network = backbones.build(recipe.backbone, size=recipe.size)
+    first = Evaluation(recipe.size, normalise)(sets[-1].images[:64])
+    report = weights.initialise(network, recipe.backbone, recipe.init, seed=recipe.seed, batch=first)
+    encoder, width = backbones.features(network, recipe.backbone)
+    moco = build_moco(engine.channels_last(encoder), width, recipe)
+    started, clock, seen = time.monotonic(), Clock(), [report.sha256]
+    history: list[dict[str, Any]] = []
+    for number, part in enumerate(sets):
+        seen.append(part.digest)
+        left = max(minutes - (time.monotonic() - started) / 60, 0.02) if minutes > 0 else 0.0
+        rows = _contrast(
+            fabric,
+            moco,
+            part,
+            recipe,
+            normalise,
+            clock,
+            # Pictures of different sets never count as the same
+            first_id=sum(len(before) for before in sets[:number]),
+            folder=cache / f"{number + 1}-{part.name}" if cache is not None else None,
+            fingerprint={
+                "recipe": asdict(recipe),
+                "seen": list(seen),
+                "normalise": asdict(normalise),
+                "precision": str(fabric._precision.precision),
+                "device": fabric.device.type,
+                "world": fabric.world_size,
+            },
+            seed=recipe.seed * len(SETS) + number,
+            minutes=left,
+        )
+        history += [{"set": part.name, **row} for row in rows]
+    card = checkpoint.make_card(
+        kind="encoder",
+        backbone=recipe.backbone,
+        class_names=(),
+        preprocessing={
+            "size": recipe.size,
+            "channels": len(normalise.mean),
+            "mean": list(normalise.mean),
+            "std": list(normalise.std),
+        },
+        recipe={
+            **asdict(recipe),
+            "chain": list(recipe.chain),
+            "method": "momentum contrast (MoCo v2), InfoNCE with the temperature in every term",
+            "optimizer": "SGD, cosine over each set's epochs",
+        },
+        dataset={**(about or {}), "sets": {part.name: part.facts for part in sets}},
+        metrics={"final_loss": {row["set"]: round(row["loss"], 4) for row in history}},
+        licence=licence,
+        initial_weights=report.as_dict(),
+        training={
+            **clock.figures(),
+            "device": fabric.device.type,
+            "precision": str(fabric._precision.precision),
+            "processes": fabric.world_size,
+            "threads": torch.get_num_threads(),
+        },
+    )
+    return Pretrained(moco.encoder.to("cpu"), card, history, fabric.is_global_zero)
+
+
+def build_moco(encoder: nn.Module, width: int, recipe: SslRecipe) -> MoCo:
+    """Both encoders, heads and queue of a recipe; the heads are drawn from its seed."""
+    with engine.seeded(recipe.seed, 4095):
+        return MoCo(
+            encoder,
+            width,
+            queue=recipe.queue,
+            momentum=recipe.momentum,
+            temperature=recipe.temperature,
+            hidden=recipe.hidden,
+            dim=recipe.dim,
+            splits=recipe.splits,
+            mask_same=recipe.mask_same,
+            generator=torch.Generator().manual_seed(recipe.seed),
+        )
+
+
+def _contrast(
+    fabric: engine.Fabric,
+    moco: MoCo,
+    part: Unlabelled,
+    recipe: SslRecipe,
+    normalise: Normalise,
+    clock: Clock,
+    *,
+    first_id: int,
+    folder: Path | None,
+    fingerprint: dict[str, Any],
+    seed: int,
+    minutes: float,
+) -> list[dict[str, float]]:
+    """One set's loop. The encoders and the queue go on from the set before, optimiser and schedule start anew."""
+    optimizer = torch.optim.SGD(
+        moco.query.parameters(),
+        lr=recipe.learning_rate,
+        momentum=recipe.sgd_momentum,
+        weight_decay=recipe.weight_decay,
+    )
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=recipe.epochs)
+    wrapped, fabric_optimizer = fabric.setup(moco, optimizer)
+    images, aspect, view = part.images.to(fabric.device), part.aspect.to(fabric.device), recipe.view()
+    last: dict[str, Tensor] = {}
+
+    def step_done() -> None:
+        gather: Any = fabric.all_gather if fabric.world_size > 1 else None
+        moco.step_done(last["keys"], last["ids"], gather)
+
+    def one_epoch(epoch: int) -> dict[str, float]:
+        begin = time.monotonic()
+        numbers = views.random_numbers(len(part), seed, epoch).to(fabric.device)
+
+        def loss_of(index: Tensor) -> Tensor:
+            index = index.to(fabric.device)
+            query, key = views.two_views(images[index], aspect[index], numbers[index], view, normalise)
+            order = torch.randperm(len(index)).to(fabric.device)  # the engine seeded it for this epoch
+            query, key = (v.contiguous(memory_format=torch.channels_last) for v in (query, key))
+            loss, keys = wrapped(query, key, index + first_id, order)
+            last.update(keys=keys, ids=index + first_id)
+            return loss
+
+        full = data.epoch_order(len(part), seed, epoch)
+        steps = [index for index in full.split(recipe.batch) if len(index) == recipe.batch]
+        rate = float(scheduler.get_last_lr()[0])
+        loss = engine.train_epoch(
+            fabric,
+            wrapped,
+            fabric_optimizer,  # type: ignore[arg-type]
+            steps,
+            loss_of,
+            title=f"{recipe.backbone} {part.name} epoch {epoch + 1}/{recipe.epochs}",
+            after_step=step_done,
+        )
+        scheduler.step()
+        clock.add(time.monotonic() - begin, len(steps) * recipe.batch)
+        return {"lr": rate, "loss": loss}
+
+    parts = {"moco": moco, "optimizer": optimizer, "scheduler": scheduler, "clock": clock}
+    return engine.run(
+        fabric,
+        parts,
+        recipe.epochs,
+        one_epoch,
+        folder=folder,
+        fingerprint=fingerprint,
+        seed=seed,
+        minutes=minutes,
+        on_epoch=lambda epoch, row: log.info(
+            "%s %s epoch %d/%d: loss %.3f", recipe.backbone, part.name, epoch + 1, recipe.epochs, row["loss"]
+        ),
+    )

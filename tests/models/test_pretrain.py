@@ -1,0 +1,267 @@
+"""Pretraining: training patients only, chains, exact resuming with the queue, what the card says, refusals."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import covidct
+from covidct.records import COLUMNS, write_records
+from models import backbones, checkpoint, contrastive, engine, pretrain, weights
+from models.contrastive import SslRecipe
+from models.engine import Hardware
+from models.moco import MoCoError
+from models.unlabelled import UnlabelledError, read_covid, read_luna
+
+TINY = {
+    "backbone": "crnet",
+    "size": 32,
+    "resize": 36,
+    "batch": 4,
+    "queue": 10,
+    "hidden": 8,
+    "dim": 4,
+    "splits": 2,
+    "momentum": 0.9,
+}
+CPU = Hardware("cpu", precision="32")
+
+
+def picture(path, seed, shape=(40, 48)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    grey = np.kron(rng.integers(0, 256, (shape[0] // 8, shape[1] // 8)), np.ones((8, 8))).astype(np.uint8)
+    Image.fromarray(grey).save(path)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A dataset of 14 pictures (9 train, 2 val, 3 test) and 11 LUNA slices, two with hardly any lung."""
+    root = tmp_path_factory.mktemp("data")
+    rows = []
+    for number in range(14):
+        split = "train" if number < 9 else "val" if number < 11 else "test"
+        name = f"p{number:02d}"
+        picture(root / "dataset" / "images" / f"{name}.png", number)
+        rows.append(
+            dict.fromkeys(COLUMNS, "")
+            | {
+                "image_id": name,
+                "file": f"images/{name}.png",
+                "label": number % 2,
+                "label_name": "COVID" if number % 2 else "NonCOVID",
+                "patient_id": f"who{number}",
+                "width": 48,
+                "height": 40,
+                "reviewed": False,
+                "inpainted_fraction": 0.0,
+                "licence": "CC-BY-4.0" if number % 3 else "",
+                "split": split,
+            }
+        )
+    frame = pd.DataFrame(rows)
+    for column in ("page", "xref", "panel", "version"):
+        frame[column] = pd.array([pd.NA] * len(frame), dtype="Int64")
+    write_records(root / "dataset" / "records.csv", frame)
+    with (root / "slices.csv").open("w", newline="") as out:
+        table = csv.writer(out)
+        table.writerow(["image_id", "file", "subject_id", "slice", "lung_fraction", "flags"])
+        for number in range(11):
+            picture(root / "images" / f"s{number:02d}.png", 100 + number, (40, 40))
+            table.writerow([f"s{number:02d}", f"images/s{number:02d}.png", f"x{number // 2}", number, 0.2,
+                            "little-lung" if number > 8 else ""])  # fmt: skip
+    return root
+
+
+def sets(root, chain=("luna", "covid"), **options):
+    return pretrain.read_sets(chain, root, covidct.load(root / "dataset"), TINY["resize"], **options)
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_only_training_pictures_unless_asked(root):
+    train = read_covid(covidct.load(root / "dataset"), 36)
+    assert len(train) == 9 and train.facts == {"images": 9, "patients": 9, "splits": ["train"]}
+    everything = read_covid(covidct.load(root / "dataset"), 36, transductive=True)
+    assert len(everything) == 14 and everything.facts["splits"] == ["train", "val", "test"]
+    assert train.images.shape == (9, 1, 36, 36) and train.aspect.tolist() == pytest.approx([1.2] * 9)
+    assert train.digest != everything.digest
+
+
+def test_luna_slices(root, tmp_path):
+    slices = read_luna(root, 36)
+    assert len(slices) == 9 and slices.facts == {"images": 9, "subjects": 5, "left_out_little_lung": 2}
+    assert len(read_luna(root, 36, little_lung=True)) == 11
+    with pytest.raises(UnlabelledError, match="dvc repro luna"):
+        read_luna(tmp_path, 36)
+    (tmp_path / "slices.csv").write_text("image_id,file,subject_id,slice,lung_fraction,flags\n")
+    with pytest.raises(UnlabelledError, match="switch stage luna on"):
+        read_luna(tmp_path, 36)
+    (tmp_path / "slices.csv").write_text("image_id,file,subject_id,flags\na,../out.png,b,\n")
+    with pytest.raises(ValueError, match=r"\.\./out\.png"):
+        read_luna(tmp_path, 36)
+    (tmp_path / "slices.csv").write_text("image_id,file,subject_id,flags\na,images/a.png,b,\n")
+    with pytest.raises(UnlabelledError, match=r"a\.png: expected"):
+        read_luna(tmp_path, 36)
+    (tmp_path / "slices.csv").write_text("image_id,file\n")
+    with pytest.raises(UnlabelledError, match="missing subject_id"):
+        read_luna(tmp_path, 36)
+
+
+class LostError(Exception):
+    """Stands for a lost machine."""
+
+
+def run(root, folder, epochs=3, stop_at=None, monkeypatch=None, **options):
+    """Pretrain; with ``stop_at`` the process dies in that epoch (counted over all sets) and the states stay behind."""
+    recipe = SslRecipe(**(TINY | {"epochs": epochs, "chain": ("luna", "covid")} | options))
+    if stop_at is None:
+        return contrastive.pretrain(sets(root, recipe.chain), recipe, cache=folder, hardware=CPU)
+    count = [0]
+    original = engine.train_epoch
+
+    def dying(fabric, model, optimizer, batches, loss_of, **more):
+        count[0] += 1
+        if count[0] == stop_at:
+            original(fabric, model, optimizer, batches[:1], loss_of, **more)
+            raise LostError
+        return original(fabric, model, optimizer, batches, loss_of, **more)
+
+    with monkeypatch.context() as patch, pytest.raises(LostError):
+        patch.setattr(engine, "train_epoch", dying)
+        contrastive.pretrain(sets(root, recipe.chain), recipe, cache=folder, hardware=CPU)
+    return None
+
+
+@pytest.mark.parametrize("stop_at", [2, 3, 5])
+def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(root, tmp_path, monkeypatch, stop_at):
+    """The batch (4) divides neither the sets (9) nor the queue (10), and death comes within an epoch."""
+    whole = run(root, tmp_path / "a")
+    run(root, tmp_path / "b", stop_at=stop_at, monkeypatch=monkeypatch)
+    resumed = run(root, tmp_path / "b")
+    assert equal(whole.encoder.state_dict(), resumed.encoder.state_dict())
+    assert whole.history == resumed.history
+    for name in ("1-luna", "2-covid"):
+        first, second = (
+            torch.load(tmp_path / which / name / engine.STATE, weights_only=True)["parts"] for which in "ab"
+        )
+        assert equal(first["moco"], second["moco"])
+        assert {"queue", "queue_ids", "pointer"} <= set(first["moco"])
+        momenta = [[s["momentum_buffer"] for s in part["optimizer"]["state"].values()] for part in (first, second)]
+        assert momenta[0] and all(torch.equal(a, b) for a, b in zip(*momenta, strict=True))
+
+
+def test_saved_states_of_other_settings_are_not_used(root, tmp_path):
+    first = run(root, tmp_path, epochs=1)
+    other = run(root, tmp_path, epochs=1, temperature=0.1)
+    fresh = run(root, tmp_path / "none", epochs=1, temperature=0.1)
+    assert equal(other.encoder.state_dict(), fresh.encoder.state_dict())
+    assert not equal(first.encoder.state_dict(), other.encoder.state_dict())
+
+
+def test_seeds_and_chains_matter(root):
+    both = run(root, None, epochs=1)
+    assert equal(both.encoder.state_dict(), run(root, None, epochs=1).encoder.state_dict())
+    for options in ({"seed": 1}, {"chain": ("covid",)}, {"chain": ("covid", "luna")}):
+        assert not equal(both.encoder.state_dict(), run(root, None, epochs=1, **options).encoder.state_dict())
+    assert [row["set"] for row in both.history] == ["luna", "covid"]
+
+
+def test_global_random_state_is_left_alone(root):
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    run(root, None, epochs=1)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def cli(*arguments):
+    return CliRunner().invoke(pretrain.app, [str(a) for a in arguments])
+
+
+def options(root, out, *more):
+    settings = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
+    return [*settings, "--out", out, "--luna", root, "--dataset", root / "dataset", "--epochs=1", "--accelerator=cpu",
+            "--precision=32", *more]  # fmt: skip
+
+
+def test_command_writes_an_encoder_that_fine_tuning_can_start_from(root, tmp_path):
+    out, cache = tmp_path / "enc", tmp_path / "cache"
+    result = cli(*options(root, out, "--cache", cache, "--luna_licence", "CC-BY-3.0"))
+    assert result.exit_code == 0, result.output
+    encoder, card = checkpoint.load(out)
+    assert not any(key.startswith("classifier") for key in encoder.state_dict())
+    assert card["kind"] == "encoder" and card["recipe"]["chain"] == ["luna", "covid"]
+    assert card["dataset"]["transductive"] is False and card["dataset"]["sets"]["luna"]["images"] == 9
+    assert card["dataset"]["split_hash"] and card["initial_weights"]["init"] == "random"
+    assert "CC-BY-4.0, not stated" in card["licence"] and "LUNA slices: CC-BY-3.0" in card["licence"]
+    assert [row["set"] for row in csv.DictReader((out / "history.csv").open())] == ["luna", "covid"]
+    model = backbones.build("crnet", 2, size=32)
+    report = weights.initialise(model, "crnet", f"encoder:{out}")
+    assert torch.equal(model.features[0].weight, encoder.features[0].weight) and not report.missing
+    mean = weights.normalisation(f"encoder:{out}", "crnet", torch.zeros(1, 1, 4, 4, dtype=torch.uint8)).mean
+    assert list(mean) == card["preprocessing"]["mean"]
+
+
+def test_a_transductive_run_is_marked(root, tmp_path):
+    assert cli(*options(root, tmp_path, "--transductive", "--chain=covid")).exit_code == 0
+    card = json.loads((tmp_path / checkpoint.CARD).read_text())
+    assert card["dataset"]["transductive"] is True
+    assert card["dataset"]["sets"]["covid"]["splits"] == ["train", "val", "test"]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--batch=16", "--queue=16"], "at most 9 (the images of the set), got 16"),
+        (["--queue=3"], "at least the batch (4), got 3"),
+        (["--chain=luna,mars"], "chain: expected sets among luna, covid"),
+        (["--chain="], "chain: expected sets"),
+        (["--backbone=resnet19"], "expected one of vgg16"),
+        (["--init=encoder:nowhere"], "expected a checkpoint folder"),
+        (["--temperature=0"], "more than 0"),
+        (["--crop=2"], "0 < scale"),
+        (["--accelerator=gpu"], "GPU"),
+        (["--init=imagenet"], "no ImageNet weights for CRNet"),
+    ],
+)
+def test_refusals(root, tmp_path, caplog, more, message):
+    if more == ["--accelerator=gpu"] and torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    result = cli(*options(root, tmp_path / "out", *more))
+    assert result.exit_code == 1, result.output
+    assert message in caplog.text and not (tmp_path / "out").exists()
+
+
+def test_a_set_that_is_not_given(tmp_path):
+    with pytest.raises(UnlabelledError, match="needs --luna"):
+        pretrain.read_sets(("luna",), None, None, 36)
+    with pytest.raises(UnlabelledError, match="needs --dataset"):
+        pretrain.read_sets(("covid",), None, None, 36)
+
+
+def test_time_is_up_and_the_same_command_continues(root, tmp_path, monkeypatch):
+    clock = iter(range(0, 100000, 40))  # each look at the clock takes 40 seconds
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.time, "monotonic", lambda: next(clock))
+        result = cli(*options(root, tmp_path / "out", "--cache", tmp_path / "c", "--epochs=3", "--minutes=2"))
+    assert result.exit_code == 3 and not (tmp_path / "out").exists()
+    again = cli(*options(root, tmp_path / "out", "--cache", tmp_path / "c", "--epochs=3"))
+    assert again.exit_code == 0 and (tmp_path / "out" / checkpoint.CARD).is_file()
+
+
+def test_queue_longer_than_the_set_warns_and_runs(root, caplog):
+    recipe = SslRecipe(**(TINY | {"epochs": 1, "chain": ("covid",), "queue": 32, "mask_same": True}))
+    result = contrastive.pretrain(sets(root, ("covid",)), recipe, hardware=CPU)
+    assert "longer than the set of 9 images" in caplog.text and np.isfinite(result.history[0]["loss"])
+    with pytest.raises(MoCoError, match="at most 9"):
+        contrastive.pretrain(sets(root, ("covid",)), SslRecipe(**(TINY | {"chain": ("covid",), "batch": 10})))
