@@ -70,11 +70,13 @@ class Preprint(Record):
 
 
 class Mention(Record):
-    """A sentence or paragraph of the body that refers to a figure; ``offset`` counts characters into the page's text."""
+    """A sentence of the body that refers to a figure; ``offset`` counts characters into the page's text."""
 
     page: int
     offset: int
     text: str
+    paragraph: str = ""
+    """the paragraph the sentence stands in: what the paper's curators read (section III.A)"""
 
 
 class Figure(Record):
@@ -115,6 +117,10 @@ class Figure(Record):
     """``preprint``, ``article``, ``case``"""
     date: str = ""
     title: str = ""
+    url: str = ""
+    """public address of the picture, where a service gives it as a file"""
+    sha256: str = ""
+    """of that file"""
 
 
 R = TypeVar("R", bound=Record)

@@ -223,6 +223,11 @@ def check_window(since: str, until: str) -> tuple[str, str]:
     return dates[0].isoformat(), dates[1].isoformat()
 
 
+def day(text: str) -> datetime.date:
+    """A checked date."""
+    return datetime.date.fromisoformat(text)
+
+
 def listed(store: Store, wanted: Wanted) -> int:
     """How many version rows the window has."""
     return store.count(

@@ -1,0 +1,319 @@
+"""Stage `pmc`: chest CT figures of PubMed Central that show something else than COVID-19 (paper, section III.A).
+
+Reads     E-utilities and the `pmc-oa-opendata` bucket (Europe PMC where an article or a picture is missing there), or
+          Open-i; or a stand-in for them.
+Writes    figures.jsonl (harvest.records.Figure, pixels `given`), images/, failed.jsonl, excluded.jsonl (item, reason).
+Guarantees nothing that speaks of COVID-19, nothing retracted, nothing outside the open-access subset; captions that name
+          a chest CT; licence of the figure where it has its own, else of the article; every picture checked (MD5 where
+          the bucket gives one, first bytes, decodes); a killed run goes on and ends in the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harvest import bucket, europepmc, given, openi
+from harvest.errors import BlockedError, HarvestError, ItemError, SettingError
+from harvest.eutils import Eutils
+from harvest.hosts import check_services, is_loopback
+from harvest.http import Session
+from harvest.jats import Article, JatsFigure, read_article
+from harvest.licences import code_of
+from harvest.options import guarded, in_words, new_app, progress, split_list
+from harvest.select import chest_ct, ct_likelihood, is_covid
+from harvest.store import Store, open_store
+from harvest.window import check_window, day
+
+log = logging.getLogger(__name__)
+app = new_app()
+
+EUTILS = "https://eutils.ncbi.nlm.nih.gov/entrez/eutils"
+BUCKET = "https://pmc-oa-opendata.s3.amazonaws.com"
+OPENI = "https://openi.nlm.nih.gov"
+ROUTES = ("bucket", "openi")
+TERM = (
+    '("chest CT" OR "lung CT" OR "thoracic CT" OR "computed tomography") AND (lung OR pulmonary OR chest OR thorax) '
+    'AND "open access"[filter] NOT ("COVID-19" OR "SARS-CoV-2" OR "2019-nCoV")'
+)
+SCHEMA = (
+    given.SCHEMA
+    + """
+CREATE TABLE IF NOT EXISTS article(pmcid TEXT PRIMARY KEY, title TEXT, score REAL, state TEXT DEFAULT 'listed');
+"""
+)
+
+
+@dataclass(frozen=True)
+class Services:
+    """The addresses asked."""
+
+    eutils: str
+    bucket: str
+    europepmc: str
+    openi: str
+
+    def public(self, text: str) -> str:
+        """``text`` with a stand-in's addresses replaced by the public ones."""
+        for here, there in (
+            (f"{europepmc.site_of(self.europepmc)}/articles", f"{europepmc.PUBLIC_SITE}/articles")
+            if self.europepmc
+            else ("", ""),
+            (self.eutils, EUTILS),
+            (self.bucket, BUCKET),
+            (self.europepmc, europepmc.PUBLIC),
+            (self.openi, OPENI),
+        ):
+            text = text.replace(here, there) if here else text
+        return text
+
+
+# -- route 1: E-utilities and the bucket -------------------------------------------------------------------------------
+
+
+def list_articles(eutils: Eutils, store: Store, term: str, since: str, until: str) -> None:
+    """Put the hits of a search into the store."""
+    for hits in eutils.search(term, day(since), day(until)):
+        with store.transaction() as db:
+            for hit in hits:
+                db.execute(
+                    "INSERT OR IGNORE INTO article(pmcid, title, score) VALUES (?, ?, ?)",
+                    (hit.pmcid, hit.title, ct_likelihood(hit.title, "")),
+                )
+
+
+def read_articles(session: Session, store: Store, services: Services, most: int) -> None:
+    """Read the likeliest articles (``most`` of them, 0 for all) and put their chest CT figures into the store."""
+    total = store.count("SELECT count(*) FROM article")
+    total = min(total, most) if most else total
+    with progress("articles", total) as advance:
+        for position in range(total):
+            row = store.db.execute(
+                "SELECT * FROM article ORDER BY score DESC, pmcid LIMIT 1 OFFSET ?", (position,)
+            ).fetchone()
+            if row["state"] == "listed":
+                try:
+                    _read(session, store, services, row["pmcid"], row["title"])
+                except (ItemError, BlockedError) as error:
+                    store.fail(row["pmcid"], services.public(str(error)), waiting=isinstance(error, BlockedError))
+            advance(1, "")
+
+
+def _read(session: Session, store: Store, services: Services, pmcid: str, title: str) -> None:
+    reason = "speaks of COVID-19" if is_covid(title) else ""
+    article: Article | None = None
+    metadata: dict[str, Any] = {}
+    objects: list[bucket.Object] = []
+    if not reason:
+        article, metadata, objects = fetch_article(session, services, pmcid)
+        reason = unwanted(article, metadata)
+    with store.transaction() as db:
+        db.execute("UPDATE article SET state = 'read' WHERE pmcid = ?", (pmcid,))
+        if reason or article is None:
+            given.exclude(store, pmcid, reason)
+            return
+        licence = code_of(str(metadata.get("license_code") or "")) or article.licence
+        for figure in article.figures:
+            score, why = chest_ct(figure.caption, article.title)
+            if not score:
+                continue
+            for href in figure.graphics:
+                url, md5 = _address(services, pmcid, objects, href)
+                record = _record(pmcid, article, figure, href, licence)
+                given.add(store, record, score, url, services.public(url), md5)
+                log.debug("%s: %s", record["figure_id"], why)
+
+
+def fetch_article(
+    session: Session, services: Services, pmcid: str
+) -> tuple[Article, dict[str, Any], list[bucket.Object]]:
+    """An article with its metadata and files from the bucket; from Europe PMC (no metadata, no files) if not there."""
+    try:
+        version = bucket.newest(session, services.bucket, pmcid)
+        if version:
+            metadata = bucket.metadata(session, services.bucket, version)
+            source = bucket.object_of(services.bucket, metadata.get("xml_url"))
+            if source is None:
+                raise ItemError(f"{version}: expected an xml_url, got {metadata.get('xml_url')!r}")
+            root = session.xml(source.url, md5=source.md5)
+            media = (bucket.object_of(services.bucket, url) for url in metadata.get("media_urls") or [])
+            return read_article(root), metadata, [item for item in media if item is not None]
+        error: HarvestError = ItemError(f"{pmcid}: not in the open-access bucket")
+    except (ItemError, BlockedError) as failure:
+        error = failure
+    if not services.europepmc:
+        raise error
+    log.info("%s; asking Europe PMC", error)
+    try:
+        return read_article(europepmc.full_text(session, services.europepmc, pmcid)), {}, []
+    except (ItemError, BlockedError) as second:
+        raise type(error)(f"{error}; Europe PMC: {second}") from second
+
+
+def unwanted(article: Article, metadata: dict[str, Any]) -> str:
+    """Why an article is left out, '' if it is not."""
+    if article.retracted or metadata.get("is_retracted"):
+        return "retracted"
+    if metadata.get("is_pmc_openaccess") is False or code_of(str(metadata.get("license_code") or "")) == "tdm":
+        return "not in the open-access subset (text mining only)"
+    if is_covid(f"{article.title}\n{article.abstract}\n{article.body}"):
+        return "speaks of COVID-19"
+    if any(is_covid(figure.caption) for figure in article.figures):
+        return "a caption speaks of COVID-19"
+    return ""
+
+
+def _address(services: Services, pmcid: str, objects: list[bucket.Object], href: str) -> tuple[str, str]:
+    found = bucket.picture(objects, href)
+    if found is not None:
+        return found.url, found.md5
+    name = href if href.lower().endswith((".jpg", ".jpeg", ".png", ".gif")) else f"{href}.jpg"
+    return europepmc.figure_url(services.europepmc or europepmc.PUBLIC, pmcid, name), ""
+
+
+def _record(pmcid: str, article: Article, figure: JatsFigure, href: str, licence: str) -> dict[str, Any]:
+    stem = href.rsplit("/", 1)[-1]
+    return {
+        "figure_id": f"{pmcid}-{given.safe_name(stem)}",
+        "source": "pmc",
+        "document_id": pmcid,
+        "doi": article.doi,
+        "licence": figure.licence or licence,
+        "label": figure.label,
+        "number": figure.number,
+        "caption": figure.caption,
+        # JATS has no pages: 0 stands for the whole body
+        "mentions": [{"page": 0, "offset": offset, "text": text} for offset, text in figure.mentions],
+        "document_type": "article",
+        "date": article.date,
+        "title": article.title,
+    }
+
+
+# -- route 2: Open-i ---------------------------------------------------------------------------------------------------
+
+
+def search_openi(session: Session, store: Store, services: Services, query: str, most: int) -> None:
+    """Put Open-i's chest CT figures into the store, except of articles that were read from the bucket."""
+    for items in openi.search(session, services.openi, query, "pmc", most=most):
+        with store.transaction() as db:
+            for item in items:
+                known = db.execute("SELECT 1 FROM article WHERE pmcid = ? AND state = 'read'", (item.unit,)).fetchone()
+                score, _ = chest_ct(item.caption, item.title)
+                if known or not score:
+                    continue
+                if is_covid(f"{item.title}\n{item.abstract}\n{item.caption}"):
+                    given.exclude(store, item.unit, "speaks of COVID-19")
+                    continue
+                if not item.licence:
+                    given.exclude(store, item.unit, "Open-i states no Creative Commons licence")
+                    continue
+                record = {
+                    "figure_id": f"{item.unit}-{given.safe_name(item.name)}",
+                    "source": "pmc",
+                    "document_id": item.unit,
+                    "licence": item.licence,
+                    "label": item.figure,
+                    "caption": item.caption,
+                    "document_type": "article",
+                    "date": item.date,
+                    "title": item.title,
+                    "diagnosis": item.problems,
+                }
+                # Open-i's copies are at most 512 pixels wide: what the bucket has comes first
+                given.add(store, record, score - 0.25, item.url, services.public(item.url))
+
+
+@app.command()
+@guarded
+def main(
+    out: Annotated[Path, typer.Option(help="folder for the results")],
+    routes: Annotated[
+        list[str],
+        typer.Option(
+            help="bucket, openi; in this order, a comma list or repeated", default_factory=lambda: list(ROUTES)
+        ),
+    ],
+    contact: Annotated[str, typer.Option(help="e-mail address; needed for the live services")] = "",
+    api_key: Annotated[
+        str, typer.Option(help="NCBI key: 10 requests a second instead of 3", envvar="NCBI_API_KEY")
+    ] = "",
+    eutils: Annotated[str, typer.Option(help="E-utilities")] = EUTILS,
+    bucket_url: Annotated[str, typer.Option("--bucket", help="open-access bucket")] = BUCKET,
+    europepmc_url: Annotated[
+        str, typer.Option("--europepmc", help="Europe PMC, the fallback; '' for none")
+    ] = europepmc.PUBLIC,
+    openi_url: Annotated[str, typer.Option("--openi", help="Open-i")] = OPENI,
+    term: Annotated[str, typer.Option(help="search term for PubMed Central")] = TERM,
+    query: Annotated[str, typer.Option(help="search words for Open-i")] = "chest CT",
+    since: Annotated[str, typer.Option(help="published from, YYYY-MM-DD")] = "2000-01-01",
+    until: Annotated[str, typer.Option(help="published until, YYYY-MM-DD")] = "2019-10-31",
+    spacing: Annotated[
+        float, typer.Option(help="seconds between requests to hosts that are none of the services'")
+    ] = 1.0,
+    max_articles: Annotated[int, typer.Option(help="at most this many articles, likeliest first; 0 for all")] = 2000,
+    limit: Annotated[int, typer.Option(help="at most this many figures, likeliest first; 0 for all")] = 1000,
+    max_mb: Annotated[int, typer.Option(help="largest picture, megabytes")] = 60,
+    enabled: Annotated[bool, typer.Option(help="--no-enabled writes empty results")] = True,
+    cache: Annotated[Path | None, typer.Option(help="folder that survives a killed run; default: <out>.cache")] = None,
+    dry_run: Annotated[bool, typer.Option(help="list only, say how long the crawl will take")] = False,
+    refresh: Annotated[bool, typer.Option(help="forget what the cache knows")] = False,
+) -> None:
+    """Search, read captions, fetch the chest CT figures."""
+    if not enabled:
+        given.publish_nothing(out, "pmc")
+        return
+    ways = split_list(routes)
+    if not ways or set(ways) - set(ROUTES):
+        raise SettingError(f"--routes: expected {' or '.join(ROUTES)}, got {', '.join(ways) or 'none'}")
+    since, until = check_window(since, until)
+    services = Services(*(url.rstrip("/") for url in (eutils, bucket_url, europepmc_url, openi_url)))
+    used = {"openi": services.openi} if "openi" in ways else {}
+    if "bucket" in ways:
+        used |= {"eutils": services.eutils, "bucket": services.bucket, "europepmc": services.europepmc}
+    check_services(contact, used)
+    cache = cache or out.with_name(out.name + ".cache")
+    names = (services.eutils, services.bucket, services.europepmc, services.openi)
+    with open_store(cache, "pmc", names, SCHEMA, refresh) as store:
+        local = any(is_loopback(url) for url in used.values())
+        session = Session(contact, spacing=spacing, state=None if local else cache / "hosts", api_key=api_key)
+        given.start(store, json.dumps([ways, term, query, since, until, max_articles]), ("article",))
+        broken = []
+        for way in ways:
+            try:
+                if way == "bucket":
+                    list_articles(Eutils(session, services.eutils, contact, api_key), store, term, since, until)
+                    _announce(session, store, services, max_articles)
+                    if not dry_run:
+                        read_articles(session, store, services, max_articles)
+                elif not dry_run:
+                    search_openi(session, store, services, query, max_articles)
+            except (ItemError, BlockedError) as error:
+                log.warning("%s: %s", way, error)
+                broken.append(f"route {way}: {services.public(str(error))}")
+                store.fail(f"route {way}", services.public(str(error)))
+        if dry_run:
+            return
+        if len(broken) == len(ways):
+            raise HarvestError(f"no route gave a listing: {'; '.join(broken)}. Run the same command again to go on")
+        given.gather(session, store, limit, max_mb << 20, services.public)
+        counts = given.publish(store, out)
+        given.report(store, "pmc", counts)
+        blocked = store.count("SELECT count(*) FROM problem WHERE waiting")
+    given.judge("pmc", counts, blocked, out)
+
+
+def _announce(session: Session, store: Store, services: Services, most: int) -> None:
+    unread = store.count("SELECT count(*) FROM article WHERE state = 'listed'")
+    unread = min(unread, most) if most else unread
+    seconds = unread * 3 * session.rule(services.bucket).spacing
+    log.info("%d articles to read; at the spacing kept that takes at least %s", unread, in_words(seconds))
+
+
+if __name__ == "__main__":
+    app()
