@@ -32,7 +32,7 @@ class SslRecipe:
 
     backbone: str
     init: str = "random"
-    chain: tuple[str, ...] = ("luna", "covid")
+    chain: tuple[str, ...] = ("luna", "covidct")
     """sets in order: LUNA, then COVID-CT (Algorithm 1)"""
     epochs: int = 200
     """per set"""

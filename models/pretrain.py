@@ -47,10 +47,10 @@ def read_sets(
     for name in chain:
         if name == "luna" and luna is not None:
             found.append(read_luna(luna, resize, little_lung=little_lung))
-        elif name == "covid" and dataset is not None:
+        elif name == "covidct" and dataset is not None:
             found.append(read_covid(dataset, resize, transductive=transductive))
         else:
-            option = {"luna": "--luna data/luna", "covid": "--dataset data/dataset"}.get(name, "a known set")
+            option = {"luna": "--luna data/luna", "covidct": "--dataset data/dataset"}.get(name, "a known set")
             raise UnlabelledError(f"chain: {name!r} needs {option}, got none")
     return found
 
@@ -68,7 +68,7 @@ def main(
     backbone: str = typer.Option(..., help=", ".join(backbones.BACKBONES)),
     luna: Path | None = typer.Option(None, help="folder of stage luna"),
     dataset: str = typer.Option("", help="folder with records.csv, or a released version"),
-    chain: str = typer.Option("luna,covid", help="sets in order, separated by commas"),
+    chain: str = typer.Option("luna,covidct", help="sets in order, separated by commas"),
     init: str = typer.Option("random", help="random, imagenet, file:PATH, partial:PATH or encoder:PATH"),
     cache: Path | None = typer.Option(None, help="folder of the resumable state"),
     epochs: int = typer.Option(200, help="per set"),
@@ -111,7 +111,7 @@ def main(
         recipe.check()
         found = covidct.load(dataset) if dataset else None
         sets = read_sets(recipe.chain, luna, found, resize, little_lung=little_lung, transductive=transductive)
-        used = found if "covid" in recipe.chain else None
+        used = found if "covidct" in recipe.chain else None
         result = pretrain(
             sets,
             recipe,

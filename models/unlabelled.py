@@ -19,7 +19,7 @@ from covidct.files import inside
 from covidct.reader import Subset
 from models import data
 
-SETS = ("luna", "covid")
+SETS = ("luna", "covidct")
 LITTLE_LUNG = "little-lung"
 LUNA_COLUMNS = ("image_id", "file", "subject_id", "flags")
 
@@ -89,7 +89,7 @@ def read_covid(dataset: covidct.Dataset, size: int, *, transductive: bool = Fals
         raise UnlabelledError(f"{dataset.root}: expected training pictures, got none; look at data/dataset/table1.csv")
     split = data.load_split(subset, size)
     return Unlabelled(
-        name="covid",
+        name="covidct",
         images=split.images,
         aspect=split.aspect,
         facts={

@@ -80,7 +80,7 @@ def root(tmp_path_factory):
     return root
 
 
-def sets(root, chain=("luna", "covid"), **options):
+def sets(root, chain=("luna", "covidct"), **options):
     return pretrain.read_sets(chain, root, covidct.load(root / "dataset"), TINY["resize"], **options)
 
 
@@ -123,7 +123,7 @@ class LostError(Exception):
 
 def run(root, folder, epochs=3, stop_at=None, monkeypatch=None, **options):
     """Pretrain; with ``stop_at`` the process dies in that epoch (counted over all sets) and the states stay behind."""
-    recipe = SslRecipe(**(TINY | {"epochs": epochs, "chain": ("luna", "covid")} | options))
+    recipe = SslRecipe(**(TINY | {"epochs": epochs, "chain": ("luna", "covidct")} | options))
     if stop_at is None:
         return contrastive.pretrain(sets(root, recipe.chain), recipe, cache=folder, hardware=CPU)
     count = [0]
@@ -150,7 +150,7 @@ def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(root, tmp_path, mo
     resumed = run(root, tmp_path / "b")
     assert equal(whole.encoder.state_dict(), resumed.encoder.state_dict())
     assert whole.history == resumed.history
-    for name in ("1-luna", "2-covid"):
+    for name in ("1-luna", "2-covidct"):
         first, second = (
             torch.load(tmp_path / which / name / engine.STATE, weights_only=True)["parts"] for which in "ab"
         )
@@ -171,9 +171,9 @@ def test_saved_states_of_other_settings_are_not_used(root, tmp_path):
 def test_seeds_and_chains_matter(root):
     both = run(root, None, epochs=1)
     assert equal(both.encoder.state_dict(), run(root, None, epochs=1).encoder.state_dict())
-    for options in ({"seed": 1}, {"chain": ("covid",)}, {"chain": ("covid", "luna")}):
+    for options in ({"seed": 1}, {"chain": ("covidct",)}, {"chain": ("covidct", "luna")}):
         assert not equal(both.encoder.state_dict(), run(root, None, epochs=1, **options).encoder.state_dict())
-    assert [row["set"] for row in both.history] == ["luna", "covid"]
+    assert [row["set"] for row in both.history] == ["luna", "covidct"]
 
 
 def test_global_random_state_is_left_alone(root):
@@ -200,11 +200,11 @@ def test_command_writes_an_encoder_that_fine_tuning_can_start_from(root, tmp_pat
     assert result.exit_code == 0, result.output
     encoder, card = checkpoint.load(out)
     assert not any(key.startswith("classifier") for key in encoder.state_dict())
-    assert card["kind"] == "encoder" and card["recipe"]["chain"] == ["luna", "covid"]
+    assert card["kind"] == "encoder" and card["recipe"]["chain"] == ["luna", "covidct"]
     assert card["dataset"]["transductive"] is False and card["dataset"]["sets"]["luna"]["images"] == 9
     assert card["dataset"]["split_hash"] and card["initial_weights"]["init"] == "random"
     assert "CC-BY-4.0, not stated" in card["licence"] and "LUNA slices: CC-BY-3.0" in card["licence"]
-    assert [row["set"] for row in csv.DictReader((out / "history.csv").open())] == ["luna", "covid"]
+    assert [row["set"] for row in csv.DictReader((out / "history.csv").open())] == ["luna", "covidct"]
     model = backbones.build("crnet", 2, size=32)
     report = weights.initialise(model, "crnet", f"encoder:{out}")
     assert torch.equal(model.features[0].weight, encoder.features[0].weight) and not report.missing
@@ -213,10 +213,10 @@ def test_command_writes_an_encoder_that_fine_tuning_can_start_from(root, tmp_pat
 
 
 def test_a_transductive_run_is_marked(root, tmp_path):
-    assert cli(*options(root, tmp_path, "--transductive", "--chain=covid")).exit_code == 0
+    assert cli(*options(root, tmp_path, "--transductive", "--chain=covidct")).exit_code == 0
     card = json.loads((tmp_path / checkpoint.CARD).read_text())
     assert card["dataset"]["transductive"] is True
-    assert card["dataset"]["sets"]["covid"]["splits"] == ["train", "val", "test"]
+    assert card["dataset"]["sets"]["covidct"]["splits"] == ["train", "val", "test"]
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_a_transductive_run_is_marked(root, tmp_path):
     [
         (["--batch=16", "--queue=16"], "at most 9 (the images of the set), got 16"),
         (["--queue=3"], "at least the batch (4), got 3"),
-        (["--chain=luna,mars"], "chain: expected sets among luna, covid"),
+        (["--chain=luna,mars"], "chain: expected sets among luna, covidct"),
         (["--chain="], "chain: expected sets"),
         (["--backbone=resnet19"], "expected one of vgg16"),
         (["--init=encoder:nowhere"], "expected a checkpoint folder"),
@@ -246,7 +246,7 @@ def test_a_set_that_is_not_given(tmp_path):
     with pytest.raises(UnlabelledError, match="needs --luna"):
         pretrain.read_sets(("luna",), None, None, 36)
     with pytest.raises(UnlabelledError, match="needs --dataset"):
-        pretrain.read_sets(("covid",), None, None, 36)
+        pretrain.read_sets(("covidct",), None, None, 36)
 
 
 def test_time_is_up_and_the_same_command_continues(root, tmp_path, monkeypatch):
@@ -260,8 +260,8 @@ def test_time_is_up_and_the_same_command_continues(root, tmp_path, monkeypatch):
 
 
 def test_queue_longer_than_the_set_warns_and_runs(root, caplog):
-    recipe = SslRecipe(**(TINY | {"epochs": 1, "chain": ("covid",), "queue": 32, "mask_same": True}))
-    result = contrastive.pretrain(sets(root, ("covid",)), recipe, hardware=CPU)
+    recipe = SslRecipe(**(TINY | {"epochs": 1, "chain": ("covidct",), "queue": 32, "mask_same": True}))
+    result = contrastive.pretrain(sets(root, ("covidct",)), recipe, hardware=CPU)
     assert "longer than the set of 9 images" in caplog.text and np.isfinite(result.history[0]["loss"])
     with pytest.raises(MoCoError, match="at most 9"):
-        contrastive.pretrain(sets(root, ("covid",)), SslRecipe(**(TINY | {"chain": ("covid",), "batch": 10})))
+        contrastive.pretrain(sets(root, ("covidct",)), SslRecipe(**(TINY | {"chain": ("covidct",), "batch": 10})))
