@@ -1,0 +1,217 @@
+"""One PDF → its figures: the whole extraction of one document, run inside a worker.
+
+Reads a PDF file. Gives an `Extraction`: figures with pixels, captions without a picture, what went wrong. Guarantees:
+touches no file but the PDF; runs no script and opens no embedded file; keeps to the limits on bytes, pages and pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pymupdf
+
+from harvest.captions import Caption, find_captions
+from harvest.layout import Page, read_page
+from harvest.matching import Match, match
+from harvest.mentions import find_mentions
+from harvest.pixels import PixelError, image_xrefs, picture, png
+from harvest.prose import Document, read_document
+from harvest.records import Box, Mention
+from harvest.regions import Plan, plan_page, repeated_graphics
+from harvest.subcaptions import split_caption
+
+
+class DocumentError(RuntimeError):
+    """A PDF that gives no figures for a reason worth a row: not a PDF, encrypted, no text, over a limit."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an extraction may do and how."""
+
+    dpi: float = 300.0
+    """of renderings; more where the page's rasters are finer"""
+    max_pages: int = 400
+    max_pixels: int = 60_000_000
+    max_megabytes: float = 256.0
+    pixels: bool = True
+    debug: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """A figure of a document, its picture apart (``picture`` = index into the extraction's pictures, or -1)."""
+
+    page: int
+    label: str
+    number: str
+    kind: str
+    caption: str
+    caption_page: int
+    box: Box
+    xrefs: tuple[int, ...]
+    pixels: str
+    dpi: float | None
+    picture: int
+    width: int
+    height: int
+    mentions: tuple[Mention, ...]
+    panel_captions: dict[str, str]
+
+
+@dataclass
+class Extraction:
+    """All a document gave. ``failures`` are (what, reason)."""
+
+    pages: int
+    figures: list[Found] = field(default_factory=list)
+    unmatched: list[str] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    pictures: list[bytes] = field(default_factory=list)
+    drawings: list[tuple[int, bytes]] = field(default_factory=list)
+    """(page, PNG) of the debug drawings"""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What is known of a document before any pixel is read."""
+
+    document: Document
+    captions: tuple[Caption, ...]
+    plans: tuple[Plan, ...]
+    matches: tuple[Match, ...]
+    mentions: dict[tuple[str, str], list[Mention]]
+
+
+def open_pdf(path: Path, settings: Settings) -> pymupdf.Document:
+    """The open PDF; DocumentError where it is none, needs a password, or is over a limit."""
+    size = path.stat().st_size
+    if size == 0:
+        raise DocumentError("expected a PDF, got an empty file; download it again")
+    if size > settings.max_megabytes * 1e6:
+        raise DocumentError(
+            f"expected at most {settings.max_megabytes:g} MB, got {size / 1e6:.0f} MB; raise max_megabytes"
+        )
+    with path.open("rb") as file:
+        head = file.read(1024)
+    if b"%PDF-" not in head:
+        raise DocumentError(f"expected a PDF, got a file that starts with {head[:12]!r}; download it again")
+    pdf = pymupdf.open(stream=None, filename=str(path), filetype="pdf")
+    if pdf.needs_pass:
+        raise DocumentError("expected a readable PDF, got an encrypted one that needs a password; unlock it first")
+    if pdf.page_count == 0:
+        raise DocumentError("expected a PDF with pages, got one with none (broken page tree); download it again")
+    if pdf.page_count > settings.max_pages:
+        raise DocumentError(f"expected at most {settings.max_pages} pages, got {pdf.page_count}; raise max_pages")
+    return pdf
+
+
+def analyse(pdf: pymupdf.Document) -> Analysis:
+    """Captions, regions, matches and mentions of an open PDF; DocumentError where it has no text layer."""
+    pages = [read_page(pdf[index], index + 1) for index in range(pdf.page_count)]
+    if not any(page.lines for page in pages):
+        seen = sum(any(graphic.image >= 0 for graphic in page.graphics) for page in pages)
+        raise DocumentError(
+            f"no text layer: {len(pages)} pages, {seen} of them with pictures, none with text; run OCR on it first"
+        )
+    document = read_document(pages)
+    captions = find_captions(document)
+    repeated = repeated_graphics(pages)
+    on_page: dict[int, list[Caption]] = {}
+    for caption in captions:
+        for number in {number for number, _ in caption.spans}:
+            on_page.setdefault(number, []).append(caption)
+    plans = [plan_page(document, page, on_page.get(page.number, []), repeated) for page in pages]
+    matches = match(plans, captions)
+    boxes: dict[int, list[Box]] = {}
+    for found in matches:
+        boxes.setdefault(found.page, []).append(found.box)
+    mentions = find_mentions(document, captions, boxes)
+    return Analysis(document, tuple(captions), tuple(plans), tuple(matches), mentions)
+
+
+def extract(path: Path, settings: Settings) -> Extraction:
+    """All figures of one PDF."""
+    pymupdf.TOOLS.mupdf_display_errors(False)
+    pymupdf.TOOLS.mupdf_display_warnings(False)
+    with open_pdf(path, settings) as pdf:
+        analysis = analyse(pdf)
+        result = Extraction(pdf.page_count)
+        for found in analysis.matches:
+            layout = analysis.document.pages[found.page - 1]
+            add_figure(result, pdf, layout, found, analysis, settings)
+        matched = {found.caption.label.key for found in analysis.matches}
+        lost = {c.label.key: c for c in analysis.captions if not c.is_table and c.label.key not in matched}
+        result.unmatched = [f"{caption.label.text} (page {caption.page})" for caption in lost.values()]
+        if settings.debug:
+            from harvest.debug import draw_pages
+
+            result.drawings = draw_pages(pdf, analysis)
+    return result
+
+
+def add_figure(
+    result: Extraction, pdf: pymupdf.Document, layout: Page, found: Match, analysis: Analysis, settings: Settings
+) -> None:
+    """One match as a figure with its pixels, or as a failure that names it."""
+    page = pdf[found.page - 1]
+    images = sorted({index for region in found.regions for index in region.images})
+    label = found.caption.label
+    shown = Box(*(round(value, 2) for value in layout.displayed(found.box)))
+    try:
+        if settings.pixels:
+            taken = picture(pdf, page, layout, found.box, images, dpi=settings.dpi, max_pixels=settings.max_pixels)
+            data = png(taken.image)
+            height, width = taken.image.shape[:2]
+            pixels, dpi, xrefs = taken.pixels, taken.dpi, taken.xrefs
+            result.pictures.append(data)
+        else:
+            known = image_xrefs(page, layout, images, 0)
+            pixels, dpi, xrefs, width, height = "rendered", None, tuple(x for x in known.values() if x), 0, 0
+    except (PixelError, pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError, MemoryError, cv2.error) as error:
+        result.failures.append((f"page {found.page} {label.text}", f"no pixels: {describe(error)}"))
+        return
+    result.figures.append(
+        Found(
+            page=found.page,
+            label=label.text + (" (continued)" if label.continued else ""),
+            number=label.number + (" (continued)" if label.continued else ""),
+            kind=label.kind,
+            caption=found.caption.text,
+            caption_page=found.caption.page,
+            box=shown,
+            xrefs=xrefs,
+            pixels=pixels,
+            dpi=dpi,
+            picture=len(result.pictures) - 1 if settings.pixels else -1,
+            width=width,
+            height=height,
+            mentions=tuple(analysis.mentions.get(label.key, ())),
+            panel_captions=split_caption(found.caption.text),
+        )
+    )
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line."""
+    text = " ".join(str(error).split())[:300]
+    return text if isinstance(error, DocumentError | PixelError) else f"{type(error).__name__}: {text}"
+
+
+def run(request: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+    """The worker's entry: a request ``{path, settings}`` → what can be sent between processes, and blobs."""
+    result = extract(Path(request["path"]), Settings(**request["settings"]))
+    answer = {
+        "pages": result.pages,
+        "figures": [
+            {**asdict(f), "mentions": [mention.model_dump() for mention in f.mentions]} for f in result.figures
+        ],
+        "unmatched": result.unmatched,
+        "failures": result.failures,
+        "pictures": len(result.pictures),
+        "drawings": [page for page, _ in result.drawings],
+    }
+    return answer, [*result.pictures, *(data for _, data in result.drawings)]

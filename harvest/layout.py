@@ -1,0 +1,304 @@
+"""What lies where on a page: lines of text, pictures and drawings, in the frame in which the page is read.
+
+Reads an open PDF page (PyMuPDF). Gives a `Page`: lines put together from the fragments MuPDF reports, each with its
+place in the page's text; pictures and drawings as boxes. Guarantees: all boxes lie in the page, in points with the
+origin at the top left of the page *as read* (a page whose text runs sideways is turned upright; `Page.shown` leads back
+to the page as displayed).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pymupdf
+
+from harvest.records import Box
+
+LIGATURES = {0xFB00: "ff", 0xFB01: "fi", 0xFB02: "fl", 0xFB03: "ffi", 0xFB04: "ffl", 0xFB05: "ft", 0xFB06: "st"}
+CLEAN: dict[int, str | None] = {
+    **LIGATURES,
+    **dict.fromkeys([*range(9), *range(11, 32), 0x7F, 0x00AD, 0x200B, 0xFEFF]),
+    **dict.fromkeys([0x00A0, *range(0x2000, 0x200B)], " "),
+}
+SUBSET = re.compile(r"^[A-Z]{6}\+")
+WEIGHT = re.compile(
+    r"[-,. ]?(bold|black|heavy|semibold|demi|medi|bd|blk|italic|ital|oblique|obl|it|roman|regular|light|book)\b.*$",
+    re.I,
+)
+BOLD = re.compile(r"bold|black|heavy|semibold|demi|medi\b|[-.](b|bd)$|\.B$", re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of text. ``offset`` counts characters into the page's text; ``lead`` is the font of its first word."""
+
+    text: str
+    box: Box
+    size: float
+    font: str
+    lead: str
+    lead_bold: bool
+    bold: bool
+    offset: int
+    order: int
+    upright: bool = True
+
+    @property
+    def style(self) -> tuple[str, int]:
+        """Font and size in half points: what tells captions, body and headings apart."""
+        return self.font, round(self.size * 2)
+
+    @property
+    def height(self) -> float:
+        return self.box.y1 - self.box.y0
+
+
+@dataclass(frozen=True, slots=True)
+class Graphic:
+    """A picture (``image`` its index in the page's list of placed images) or a drawing (``image`` = -1)."""
+
+    box: Box
+    image: int = -1
+    rule: bool = False
+    """a long thin line or bar: it belongs to a figure only if other things of the figure surround it"""
+    frame: bool = False
+    """a drawn or filled rectangle, which may be a chart's frame as well as the box round a paragraph"""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page as read: size, text, lines in MuPDF's order, graphics, and the placed images' descriptions."""
+
+    number: int
+    width: float
+    height: float
+    text: str
+    lines: tuple[Line, ...]
+    graphics: tuple[Graphic, ...]
+    images: tuple[dict[str, Any], ...] = ()
+    shown: pymupdf.Matrix = field(default_factory=lambda: pymupdf.Matrix(1, 1))
+    """from the frame in which the page is read to the page as displayed"""
+
+    def displayed(self, box: Box) -> Box:
+        """A box of this layout in points of the page as displayed."""
+        return Box(*(pymupdf.Rect(box) * self.shown).normalize())
+
+
+def clean(text: str) -> str:
+    """Text as a reader would type it: ligatures opened, soft hyphens and control characters dropped, plain spaces."""
+    return text.translate(CLEAN)
+
+
+def family(font: str) -> tuple[str, bool]:
+    """Font name without subset tag, weight and slant, and whether it is bold."""
+    name = SUBSET.sub("", font)
+    return WEIGHT.sub("", name) or name, bool(BOLD.search(name))
+
+
+def union(boxes: Iterable[Box]) -> Box:
+    """Smallest box around all; ValueError on none."""
+    x0, y0, x1, y1 = zip(*boxes, strict=True)
+    return Box(min(x0), min(y0), max(x1), max(y1))
+
+
+def area(box: Box) -> float:
+    return max(0.0, box.x1 - box.x0) * max(0.0, box.y1 - box.y0)
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Area that two boxes share, in square points."""
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    return width * height if width > 0 and height > 0 else 0.0
+
+
+def x_overlap(a: Box, b: Box) -> float:
+    return min(a.x1, b.x1) - max(a.x0, b.x0)
+
+
+def y_overlap(a: Box, b: Box) -> float:
+    return min(a.y1, b.y1) - max(a.y0, b.y0)
+
+
+def read_page(page: pymupdf.Page, number: int) -> Page:
+    """Text, pictures and drawings of one page (pages count from 1)."""
+    textpage = page.get_textpage(flags=pymupdf.TEXTFLAGS_TEXT)
+    raw = [line for block in textpage.extractDICT()["blocks"] for line in block["lines"]]
+    turn = reading_turn(raw, page)
+    rect = pymupdf.Rect(0, 0, page.cropbox.width, page.cropbox.height) * turn
+    fragments, text = fragments_of(raw, turn)
+    if any(unspaced(fragment.text) for fragment in fragments):
+        fragments = respaced(fragments, textpage)
+    images = tuple(page.get_image_info()) if page.get_images() or b" ID" in page.read_contents() else ()
+    graphics = (*placed_images(images, turn, rect), *drawings(page, turn, rect))
+    return Page(
+        number, rect.width, rect.height, text, tuple(joined(fragments)), graphics, images, ~turn * page.rotation_matrix
+    )
+
+
+def reading_turn(raw: Sequence[dict[str, Any]], page: pymupdf.Page) -> pymupdf.Matrix:
+    """The quarter turn that sets most of the page's characters upright (the page's own where it has no text)."""
+    width, height = page.cropbox.width, page.cropbox.height
+    turns = {
+        (1, 0): pymupdf.Matrix(1, 1),
+        (0, -1): pymupdf.Matrix(0, 1, -1, 0, height, 0),
+        (0, 1): pymupdf.Matrix(0, -1, 1, 0, 0, width),
+        (-1, 0): pymupdf.Matrix(-1, 0, 0, -1, width, height),
+    }
+    votes: Counter[tuple[int, int]] = Counter()
+    for line in raw:
+        votes[round(line["dir"][0]), round(line["dir"][1])] += sum(len(span["text"]) for span in line["spans"])
+    if not votes:
+        return page.rotation_matrix
+    way, count = votes.most_common(1)[0]
+    return turns[way] if way in turns and count > 0.6 * votes.total() else turns[1, 0]
+
+
+def fragments_of(raw: Sequence[dict[str, Any]], turn: pymupdf.Matrix) -> tuple[list[Line], str]:
+    """MuPDF's lines as `Line`, and the page's text that their offsets count in (as ``page.get_text()`` gives it)."""
+    fragments: list[Line] = []
+    parts: list[str] = []
+    offset = 0
+    level = turn.b == 0 and turn.a == 1
+    for order, line in enumerate(raw):
+        spans = line["spans"]
+        text = "".join(span["text"] for span in spans)
+        if text and not text.endswith("\n"):
+            text += "\n"
+        start, offset = offset, offset + len(text)
+        parts.append(text)
+        visible = [span for span in spans if span["text"].strip()]
+        if not visible:
+            continue
+        box = Box(*line["bbox"]) if level else Box(*(pymupdf.Rect(line["bbox"]) * turn))
+        dx, dy = line["dir"]
+        across = dx * turn.a + dy * turn.c
+        main = max(visible, key=lambda span: len(span["text"]))
+        font, bold = family(main["font"])
+        lead = visible[0]
+        lead_font, lead_bold = family(lead["font"])
+        fragments.append(
+            Line(
+                clean(text).strip(),
+                box,
+                main["size"],
+                font,
+                lead_font,
+                lead_bold or bool(lead["flags"] & 16),
+                bold or bool(main["flags"] & 16),
+                start + len(text) - len(text.lstrip()),
+                order,
+                across > 0.98,
+            )
+        )
+    return fragments, "".join(parts)
+
+
+def unspaced(text: str) -> bool:
+    """True for a line whose words run together because the file sets its spaces by moving, too narrowly for MuPDF."""
+    return len(text) > 40 and text.count(" ") * 22 < len(text)
+
+
+def respaced(fragments: Sequence[Line], textpage: pymupdf.TextPage) -> list[Line]:
+    """The lines with spaces put where the gap between two characters is wide for a gap within a word."""
+    raw = [line for block in textpage.extractRAWDICT()["blocks"] for line in block["lines"]]
+    result = []
+    for fragment in fragments:
+        if not fragment.upright or not unspaced(fragment.text):
+            result.append(fragment)
+            continue
+        out: list[str] = []
+        right: float | None = None
+        for char in (char for span in raw[fragment.order]["spans"] for char in span["chars"]):
+            x0, _, x1, _ = char["bbox"]
+            if right is not None and x0 - right > 0.1 * fragment.size and out[-1] != " ":
+                out.append(" ")
+            out.append(char["c"])
+            right = x1
+        result.append(replace(fragment, text=clean("".join(out)).strip()))
+    return result
+
+
+def joined(fragments: Sequence[Line]) -> list[Line]:
+    """Lines put together from fragments that stand on one baseline with no more than a wide space between them.
+
+    A fragment that starts where the page's text columns start is a line of its own, however near its neighbour.
+    """
+    starts = Counter(round(fragment.box.x0) for fragment in fragments if len(fragment.text) >= 25)
+    edges = {x for x, count in starts.items() if count + starts[x - 1] + starts[x + 1] >= 4}
+    rows: list[Line] = []
+    recent: list[int] = []
+    for fragment in fragments:
+        home = None
+        if fragment.upright:
+            for index in reversed(recent):
+                if continues(rows[index], fragment, edges):
+                    home = index
+                    break
+        if home is None:
+            rows.append(fragment)
+            recent = [*recent[-5:], len(rows) - 1]
+        else:
+            rows[home] = together(rows[home], fragment)
+    return rows
+
+
+def continues(line: Line, fragment: Line, edges: set[int]) -> bool:
+    """Whether a fragment carries a line on to the right."""
+    if not line.upright:
+        return False
+    size = max(line.size, fragment.size)
+    gap = fragment.box.x0 - line.box.x1
+    shared = y_overlap(line.box, fragment.box)
+    if not -0.6 * size < gap < 2.2 * size or shared < 0.5 * min(line.height, fragment.height):
+        return False
+    if gap > 0.7 * size and not edges.isdisjoint(range(round(fragment.box.x0) - 1, round(fragment.box.x0) + 2)):
+        return abs(line.box.x0 - fragment.box.x0) < 1
+    return gap < 1.2 * size or (line.style == fragment.style and abs(line.box.y1 - fragment.box.y1) < 0.2 * size)
+
+
+def together(line: Line, fragment: Line) -> Line:
+    """Two pieces of one line as one; the longer one's style stands for both."""
+    gap = fragment.box.x0 - line.box.x1
+    space = " " if gap > 0.12 * line.size and not line.text.endswith(" ") else ""
+    text = f"{line.text}{space}{fragment.text}"
+    box = union((line.box, fragment.box))
+    if len(fragment.text) > len(line.text):
+        return replace(line, text=text, box=box, size=fragment.size, font=fragment.font, bold=fragment.bold)
+    return replace(line, text=text, box=box)
+
+
+def placed_images(images: Sequence[dict[str, Any]], turn: pymupdf.Matrix, page: pymupdf.Rect) -> list[Graphic]:
+    """The pictures that can be seen: on the page, larger than a speck."""
+    graphics = []
+    for index, image in enumerate(images):
+        box = Box(*((pymupdf.Rect(image["bbox"]) * turn) & page))
+        if box.x1 - box.x0 >= 1 and box.y1 - box.y0 >= 1:
+            thin = min(box.x1 - box.x0, box.y1 - box.y0) < 4
+            graphics.append(Graphic(box, index, rule=thin))
+    return graphics
+
+
+def drawings(page: pymupdf.Page, turn: pymupdf.Matrix, rect: pymupdf.Rect) -> list[Graphic]:
+    """The drawn paths that can be seen: not white on white, not the whole page."""
+    graphics = []
+    level = turn.b == 0 and turn.a == 1
+    page_area = rect.width * rect.height
+    for path in page.get_cdrawings():
+        fill, kind = path.get("fill"), path["type"]
+        if kind == "f" and fill is not None and min(fill) > 0.99:
+            continue
+        x0, y0, x1, y1 = path["rect"] if level else pymupdf.Rect(path["rect"]) * turn
+        x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, rect.width), min(y1, rect.height)
+        if x1 < x0 or y1 < y0 or (x1 - x0) * (y1 - y0) > 0.8 * page_area:
+            continue
+        width, height = x1 - x0, y1 - y0
+        rule = (height < 3 and width > 40) or (width < 3 and height > 40)
+        items = path["items"]
+        frame = len(items) <= 2 and (items[0][0] == "re" or len(items) == 1) and not rule if items else False
+        graphics.append(Graphic(Box(x0, y0, x1, y1), -1, rule, frame))
+    return graphics

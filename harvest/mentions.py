@@ -1,0 +1,177 @@
+"""Sentences of the body that refer to a figure, with the paragraph they stand in.
+
+Reads a `Document` and its captions. Gives, for each figure's number, the sentences that mention it with page and offset
+into the page's text (as ``page.get_text()`` of PyMuPDF gives it). Guarantees: pure; captions, headers, footers and the
+texts inside figures are not body; "Figs 1-3", "Fig. 2a, b and 4C", "Figures S1 and S2" name each figure they cover.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from harvest.captions import ENDED, Caption, joined_text
+from harvest.layout import Line, Page, area, clean, overlap, x_overlap
+from harvest.prose import FURNITURE, Document
+from harvest.records import Box, Mention
+
+REFERENCE = re.compile(
+    r"(?<![A-Za-z])(?:(?P<supp>supplement(?:ary|al)?|suppl?\.?|supporting|additional|appendix|online)\s+"
+    r"|(?P<extended>extended\s+data\s+))?"
+    r"(?P<word>fig(?:ure)?(?P<plural>s)?|scheme(?:s)?|chart|plate)\s*[.\-:]?\s*(?=[(]?(?:S|ED?|[A-D])?[-–. ]?\d)",
+    re.I,
+)
+ITEM = re.compile(
+    r"\(?(?P<series>SI?|ED?|[A-D])?[-–. ]?(?P<digits>\d{1,3}(?:\.\d{1,3})*)(?![\d%])"
+    r"(?P<panels>\s?\(?[A-Za-z](?![A-Za-z])(?:\s?[-–,]\s?[A-Za-z](?![A-Za-z]))*\)?)?"
+)
+LINK = re.compile(r"\s*(?P<link>,\s*and|,|;|and|&|\+|or|/|to|through|[-–—])\s*(?:fig(?:ure)?s?\.?\s*)?", re.I)
+SPLIT = re.compile(r"(?<=[.!?])[\"”’)\]]*(?:\d{1,3}(?:[,–-]\d{1,3})*)?\s+(?=[\"“‘(\[]?[A-Z0-9])")
+SHORT = re.compile(
+    r"(?:\b(?:figs?|figures?|tabs?|eqs?|refs?|nos?|vol|pp?|al|vs|ca|cf|approx|resp|etc|e\.g|i\.e|viz|dr|prof|mr|mrs|ms|st|"
+    r"suppl?|sec|ch|var|ssp|spp|subsp|inc|ltd|co|max|min|avg)|(?<![A-Za-z])[A-Za-z])\.$",
+    re.I,
+)
+WORD_KINDS = {"fig": "figure", "sch": "scheme", "cha": "chart", "pla": "plate"}
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Lines of the body that belong together, with where each begins in the joined text."""
+
+    text: str
+    starts: tuple[tuple[int, Page, Line], ...]
+
+
+def find_mentions(
+    document: Document, captions: Sequence[Caption], figures: Mapping[int, Sequence[Box]]
+) -> dict[tuple[str, str], list[Mention]]:
+    """Mentions by (kind, number); ``figures`` holds the boxes of the figures on each page (their text is not body)."""
+    captioned = {span for caption in captions for span in caption.spans}
+    found: dict[tuple[str, str], list[Mention]] = {}
+    for paragraph in paragraphs(document, captioned, figures):
+        if not REFERENCE.search(paragraph.text):
+            continue
+        for start, sentence in sentences(paragraph.text):
+            for key in dict.fromkeys(references(sentence)):
+                page, offset = place(paragraph, start)
+                mention = Mention(page=page, offset=offset, text=sentence, paragraph=paragraph.text)
+                found.setdefault(key, []).append(mention)
+    return found
+
+
+def paragraphs(
+    document: Document, captioned: Collection[tuple[int, int]], figures: Mapping[int, Sequence[Box]]
+) -> Iterator[Paragraph]:
+    """The body's lines as paragraphs, run on over columns and pages where a sentence does."""
+    lines: list[tuple[Page, Line]] = []
+    for page in document.pages:
+        roles = document.roles[page.number - 1]
+        boxes = figures.get(page.number, ())
+        for index, line in enumerate(page.lines):
+            if roles[index] == FURNITURE or (page.number, index) in captioned or not line.upright:
+                continue
+            if any(overlap(line.box, box) > 0.6 * area(line.box) for box in boxes):
+                continue
+            if lines and breaks(document, lines[-1], (page, line)):
+                yield paragraph_of(lines)
+                lines = []
+            lines.append((page, line))
+    if lines:
+        yield paragraph_of(lines)
+
+
+def breaks(document: Document, before: tuple[Page, Line], after: tuple[Page, Line]) -> bool:
+    """Whether a new paragraph starts between two lines that follow one another."""
+    (page, last), (following_page, line) = before, after
+    if abs(last.size - line.size) > 0.12 * last.size:
+        return True
+    ended = bool(ENDED.search(last.text))
+    gap = line.box.y0 - last.box.y1
+    same_column = page is following_page and x_overlap(last.box, line.box) > 0 and gap > -0.5 * last.height
+    if not same_column:
+        return ended or last.style != line.style
+    if gap > (1.8 * document.gap + 0.4) * last.height:
+        return ended or line.text[:1].isupper() or last.style != line.style
+    indented = line.box.x0 > last.box.x0 + 0.8 * line.size and line.text[:1].isupper()
+    return (ended and indented) or (
+        last.style != line.style and last.bold != line.bold and len(last.text) < 60 and not ended
+    )
+
+
+def paragraph_of(lines: Sequence[tuple[Page, Line]]) -> Paragraph:
+    text = ""
+    starts = []
+    for page, line in lines:
+        before = text
+        text = joined_text((text, line.text))
+        cut = len(before) - 1 if before.endswith("-") and not text.startswith(before) else len(before)
+        starts.append((cut + (text[cut : cut + 1] == " "), page, line))
+    return Paragraph(text, tuple(starts))
+
+
+def sentences(text: str) -> Iterator[tuple[int, str]]:
+    """Sentences with where they begin; abbreviations ("Fig.", "et al.", initials) do not end one."""
+    start = 0
+    for match in SPLIT.finditer(text):
+        head = text[start : match.start()]
+        if SHORT.search(head):
+            continue
+        yield start, text[start : match.end()].strip()
+        start = match.end()
+    if text[start:].strip():
+        yield start, text[start:].strip()
+
+
+def references(text: str) -> Iterator[tuple[str, str]]:
+    """(kind, number) of every figure that a text names."""
+    for match in REFERENCE.finditer(text):
+        kind = WORD_KINDS[match["word"][:3].lower()]
+        prefix = "S" if match["supp"] else "ED" if match["extended"] else ""
+        item = ITEM.match(text, match.end())
+        last: str | None = None
+        link = ""
+        plural = bool(match["plural"])
+        while item:
+            series = (item["series"] or prefix).upper()
+            number = series + item["digits"]
+            if last is not None and link in {"-", "–", "—", "to", "through"}:
+                yield from ((kind, series + str(n)) for n in between(last, item["digits"]))
+            yield kind, number
+            last = item["digits"]
+            step = LINK.match(text, item.end())
+            following = ITEM.match(text, step.end()) if step else None
+            if (
+                step
+                and following
+                and not plural
+                and not re.match(r"[\s)\].,;:]*(?:$|[)\].,;])", text[following.end() :])
+            ):
+                following = following if following["panels"] or "fig" in step.group().lower() else None
+            link = step["link"].lower() if step else ""
+            item = following
+
+
+def between(first: str, last: str) -> list[int]:
+    """Whole numbers strictly between two, at most 30 of them."""
+    if first.isdecimal() and last.isdecimal() and 0 < int(last) - int(first) <= 30:
+        return list(range(int(first) + 1, int(last)))
+    return []
+
+
+def place(paragraph: Paragraph, position: int) -> tuple[int, int]:
+    """Page and offset into the page's text of a position in a paragraph."""
+    start, page, line = max(
+        (item for item in paragraph.starts if item[0] <= position),
+        key=lambda item: item[0],
+        default=paragraph.starts[0],
+    )
+    wanted = sum(not char.isspace() for char in paragraph.text[start:position])
+    offset = line.offset
+    while wanted > 0 and offset < len(page.text):
+        wanted -= sum(not char.isspace() for char in clean(page.text[offset]))
+        offset += 1
+    while offset < len(page.text) and not clean(page.text[offset]).strip():
+        offset += 1
+    return page.number, offset

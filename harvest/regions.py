@@ -1,0 +1,211 @@
+"""Regions of a page that look like figures: pictures, drawings and the short texts among them, grouped.
+
+Reads a page with the roles of its lines and its captions. Gives `Region`s: exact boxes with the graphics and lines in
+them. Guarantees: pure; no region covers running text or a caption; tables' rules and cells are not figures.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from harvest.captions import Caption
+from harvest.layout import Page, area, overlap, union, x_overlap, y_overlap
+from harvest.prose import FURNITURE, OTHER, PROSE, Document
+from harvest.records import Box
+
+CELL = 2.0
+"""width of a cell of the grid that things are grouped on, in points"""
+REACH = 6.0
+"""how far a picture or drawing reaches out to its neighbours, in points"""
+TEXT_REACH = 3.0
+"""how far a short text does"""
+
+
+@dataclass(frozen=True)
+class Region:
+    """One connected group. ``weight``: area of its graphics in square points; ``images``: indices of placed images."""
+
+    page: int
+    box: Box
+    graphics: tuple[int, ...]
+    lines: tuple[int, ...]
+    weight: float
+    images: tuple[int, ...]
+
+    @property
+    def is_figure_sized(self) -> bool:
+        """Large enough to be a figure on its own, and not a bar or a rule."""
+        width, height = self.box.x1 - self.box.x0, self.box.y1 - self.box.y0
+        return min(width, height) >= 24 and width * height >= 1500 and self.weight >= 400
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A page made ready for matching: its regions, and the boxes that no figure may cover."""
+
+    page: Page
+    regions: tuple[Region, ...]
+    walls: tuple[Box, ...]
+    loose: tuple[int, ...]
+    """lines that are neither running text nor caption nor furniture, so may be part of a figure"""
+
+
+def repeated_graphics(pages: Sequence[Page]) -> set[tuple[int, int]]:
+    """(page, graphic) of what stands at one place on many pages: logos, rules, banners."""
+    places: dict[tuple[int, int, int, int], list[tuple[int, int]]] = defaultdict(list)
+    for page in pages:
+        for index, graphic in enumerate(page.graphics):
+            edge = graphic.box.y1 < 0.15 * page.height or graphic.box.y0 > 0.85 * page.height
+            if (edge or graphic.rule) and area(graphic.box) < 0.15 * page.width * page.height:
+                x0, y0, x1, y1 = graphic.box
+                places[round(x0 / 3), round(y0 / 3), round(x1 / 3), round(y1 / 3)].append((page.number, index))
+    return {place for found in places.values() if len({page for page, _ in found}) >= 2 for place in found}
+
+
+def plan_page(document: Document, page: Page, captions: Sequence[Caption], furniture: set[tuple[int, int]]) -> Plan:
+    """Regions and walls of one page; ``captions`` are those that have lines on it."""
+    roles = list(document.roles[page.number - 1])
+    captioned = {index for caption in captions for number, index in caption.spans if number == page.number}
+    for caption in captions:
+        if caption.is_table and caption.page == page.number:
+            for index in table_lines(page, roles, captioned, caption):
+                roles[index] = PROSE
+    walls = [line.box for i, line in enumerate(page.lines) if i in captioned or roles[i] == PROSE]
+    bars = [line.box for i, line in enumerate(page.lines) if roles[i] == FURNITURE and line.upright]
+    loose = tuple(i for i in range(len(page.lines)) if roles[i] == OTHER and i not in captioned)
+    kept = [
+        index
+        for index, graphic in enumerate(page.graphics)
+        if (page.number, index) not in furniture and not holds_text(graphic.box, walls, graphic.image >= 0)
+    ]
+    regions = group(page, kept, loose, [*walls, *bars])
+    return Plan(page, regions, tuple(walls), loose)
+
+
+def holds_text(box: Box, walls: Iterable[Box], image: bool) -> bool:
+    """Whether a graphic is the ground or frame of running text rather than a picture."""
+    covered = sum(1 for wall in walls if overlap(wall, box) > 0.6 * area(wall))
+    return covered >= (4 if image else 1)
+
+
+def table_lines(page: Page, roles: Sequence[str], captioned: set[int], caption: Caption) -> list[int]:
+    """The cells under a table's caption: rows of short text, down to running text, a picture or a wide gap."""
+    rows = sorted(
+        (i for i, line in enumerate(page.lines) if i not in captioned and roles[i] != FURNITURE and line.upright),
+        key=lambda i: page.lines[i].box.y0,
+    )
+    pictures = [graphic.box for graphic in page.graphics if graphic.image >= 0 and area(graphic.box) > 2000]
+    rules = [g.box for g in page.graphics if g.rule and g.box.y1 - g.box.y0 < 3]
+    bottom, found = caption.box.y1, []
+    x0, x1 = caption.box.x0 - 5, caption.box.x1 + 5
+    for rule in rules:
+        if -4 < rule.y0 - caption.box.y1 < 20 and x_overlap(rule, caption.box) > 0:
+            x0, x1 = min(x0, rule.x0), max(x1, rule.x1)
+    for index in rows:
+        line = page.lines[index]
+        if line.box.y0 < caption.box.y1 - 3 or line.box.x1 < x0 or line.box.x0 > x1:
+            continue
+        gap = line.box.y0 - bottom
+        ruled = any(bottom - 2 <= rule.y0 <= line.box.y0 + 2 and rule.x1 > x0 and rule.x0 < x1 for rule in rules)
+        limit = 4.0 * line.height if ruled else 2.2 * line.height
+        blocked = any(x_overlap(p, line.box) > 0 and p.y0 < line.box.y1 and p.y1 > bottom for p in pictures)
+        if gap > limit or blocked:
+            break
+        if roles[index] == PROSE and line.style[1] >= caption.style[1] + 1:
+            break
+        found.append(index)
+        bottom = max(bottom, line.box.y1)
+        x0, x1 = min(x0, line.box.x0), max(x1, line.box.x1)
+    return found
+
+
+def group(page: Page, kept: Sequence[int], loose: Sequence[int], walls: Sequence[Box]) -> tuple[Region, ...]:
+    """Graphics and short texts that touch once each reaches out a little, as regions; running text keeps them apart."""
+    solid = [index for index in kept if not page.graphics[index].rule]
+    if not solid:
+        return ()
+    grid = np.zeros((int(page.height / CELL) + 2, int(page.width / CELL) + 2), np.uint8)
+    for index in solid:
+        paint(grid, page.graphics[index].box, REACH, 1)
+    for index in loose:
+        paint(grid, page.lines[index].box, TEXT_REACH, 1)
+    for wall in walls:
+        paint(grid, wall, -0.5, 0)
+    _, labels = cv2.connectedComponents(grid, connectivity=4)
+    members: dict[int, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+    for index in solid:
+        members[label_at(labels, page.graphics[index].box)][0].append(index)
+    for index in loose:
+        members[label_at(labels, page.lines[index].box)][1].append(index)
+    regions = []
+    for label, (graphics, lines) in members.items():
+        if label == 0 or not graphics:
+            continue
+        boxes = [page.graphics[index].box for index in graphics]
+        box = union([*boxes, *(page.lines[index].box for index in lines)])
+        weight = min(area(box), sum(max(area(b), 8.0) for b in boxes))
+        images = tuple(page.graphics[index].image for index in graphics if page.graphics[index].image >= 0)
+        regions.append(Region(page.number, box, tuple(graphics), tuple(lines), weight, images))
+    return tuple(sorted(regions, key=lambda region: (region.box.y0, region.box.x0)))
+
+
+def paint(grid: np.ndarray, box: Box, reach: float, value: int) -> None:
+    """Set the cells of a box grown by ``reach`` points."""
+    y0, y1 = max(0, int((box.y0 - reach) / CELL)), int((box.y1 + reach) / CELL) + 1
+    x0, x1 = max(0, int((box.x0 - reach) / CELL)), int((box.x1 + reach) / CELL) + 1
+    grid[y0:y1, x0:x1] = value
+
+
+def label_at(labels: np.ndarray, box: Box) -> int:
+    """The component a box lies in: that of its middle, else the first it touches."""
+    y, x = int((box.y0 + box.y1) / 2 / CELL), int((box.x0 + box.x1) / 2 / CELL)
+    y, x = min(y, labels.shape[0] - 1), min(x, labels.shape[1] - 1)
+    if labels[y, x]:
+        return int(labels[y, x])
+    window = labels[int(box.y0 / CELL) : int(box.y1 / CELL) + 1, int(box.x0 / CELL) : int(box.x1 / CELL) + 1]
+    touched = window[window > 0]
+    return int(touched[0]) if touched.size else 0
+
+
+def completed(plan: Plan, regions: Sequence[Region]) -> Box:
+    """The box of a figure: its regions and the loose texts and rules that belong to them (letters, titles, keys)."""
+    box = union(region.box for region in regions)
+    texts = [plan.page.lines[index].box for index in plan.loose]
+    rules = [graphic.box for graphic in plan.page.graphics if graphic.rule]
+    for _ in range(3):
+        grown = box
+        for text in texts:
+            inside = overlap(text, box) > 0.5 * area(text)
+            beside = x_overlap(text, box) > -8 and y_overlap(text, box) > -8
+            if (inside or beside) and area(text) < 0.5 * area(box):
+                grown = allowed(grown, text, plan.walls)
+        for rule in rules:
+            if x_overlap(rule, box) > -2 and y_overlap(rule, box) > -2 and contained(rule, box, 12):
+                grown = allowed(grown, rule, plan.walls)
+        if grown == box:
+            break
+        box = grown
+    return box
+
+
+def contained(inner: Box, outer: Box, slack: float) -> bool:
+    return (
+        inner.x0 >= outer.x0 - slack
+        and inner.y0 >= outer.y0 - slack
+        and inner.x1 <= outer.x1 + slack
+        and inner.y1 <= outer.y1 + slack
+    )
+
+
+def allowed(box: Box, more: Box, walls: Sequence[Box]) -> Box:
+    """The box grown by ``more``, or as it was where that would cover running text or a caption."""
+    grown = union((box, more))
+    for wall in walls:
+        if overlap(wall, grown) > 0.2 * area(wall) and overlap(wall, box) <= 0.2 * area(wall):
+            return box
+    return grown
