@@ -1,0 +1,96 @@
+"""Evaluation: figures of test only, threshold from the card, per source and severity, foreign splits refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import covidct
+from covidct import metrics
+from models import checkpoint, evaluate, finetune
+from models.engine import Hardware
+from models.recipe import Recipe
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, toys: Callable[..., Path]) -> tuple[Path, Path]:
+    """A toy dataset and a classifier of it."""
+    folder = toys(tmp_path_factory.mktemp("toy"))
+    out = tmp_path_factory.mktemp("model")
+    dataset = covidct.load(folder)
+    recipe = Recipe("crnet", size=32, resize=40, epochs=2, batch=8, learning_rate=1e-3)
+    finetune.write(out, dataset, finetune.finetune(dataset, recipe, hardware=Hardware("cpu", 1, "32")))
+    return folder, out
+
+
+def run(dataset: Path, model: Path, out: Path, *more: str):
+    options = ["--dataset", str(dataset), "--model", str(model), "--out", str(out), "--replicates", "50"]
+    return CliRunner().invoke(evaluate.app, [*options, "--accelerator", "cpu", *more])
+
+
+def test_predictions_and_metrics(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, model = trained
+    assert run(folder, model, tmp_path).exit_code == 0
+    table = pd.read_csv(tmp_path / "predictions.csv", keep_default_na=False)
+    assert table["split"].value_counts().to_dict() == {"val": 12, "test": 12}
+    summary = json.loads((tmp_path / "metrics.json").read_text())
+    test = table[table["split"] == "test"]
+    expected = metrics.evaluate(test["label"], test["score"], test["patient_id"], replicates=0)
+    for name in ("auc", "accuracy", "precision", "recall", "f1", "f1_noncovid"):
+        assert summary["test"]["at_half"][name] == pytest.approx(expected[name])
+    assert summary["test"]["at_half"]["images"] == 12
+    assert summary["test"]["at_half"]["groups"] == 6
+    card = json.loads((model / "card.json").read_text())
+    assert summary["threshold"] == card["metrics"]["threshold"]
+    assert (table["called"] == (table["score"] >= summary["threshold"]).astype(int)).all()
+    sources = {(row["source"], row["class"]): row for row in summary["test"]["by_source"]}
+    assert set(sources) == {("medrxiv", "COVID")}  # three test images of medpix and of pmc: too few for a line
+    assert summary["test"]["calibration"]["ece"] >= 0
+
+
+def test_same_inputs_same_bytes(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, model = trained
+    run(folder, model, tmp_path / "a")
+    run(folder, model, tmp_path / "b")
+    for name in ("predictions.csv", "metrics.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_model_of_another_split_is_refused(
+    trained: tuple[Path, Path], toys: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, model = trained
+    other = toys(tmp_path / "other", {"train": 6, "val": 4, "test": 5})
+    assert run(other, model, tmp_path / "out").exit_code == 1
+    assert "test images may have been trained on" in caplog.text
+    assert not (tmp_path / "out").exists()
+    assert run(other, model, tmp_path / "out", "--other-split").exit_code == 0
+
+
+def test_each_source_is_set_against_the_other_class() -> None:
+    records = pd.DataFrame(
+        {
+            "label": [1] * 6 + [0] * 12,
+            "source": ["medrxiv"] * 6 + ["pmc"] * 6 + ["medpix"] * 6,
+            "patient_id": [str(number) for number in range(18)],
+        }
+    )
+    scores = np.array([0.6] * 6 + [0.7, 0.7, 0.7, 0.5, 0.5, 0.5] + [0.1] * 6)
+    rows = {row["source"]: row for row in evaluate.against_others(records, scores, "source", replicates=20)}
+    assert rows["medpix"]["auc_against_other_class"] == 1.0
+    assert rows["pmc"]["auc_against_other_class"] == 0.5
+    assert rows["medrxiv"]["auc_against_other_class"] == 0.75
+    assert rows["pmc"]["called_right"] == 0.0
+    assert rows["medpix"]["called_right"] == 1.0
+
+
+def test_a_card_without_preprocessing_is_named(trained: tuple[Path, Path]) -> None:
+    _, card = checkpoint.load(trained[1])
+    with pytest.raises(evaluate.EvaluateError, match="expected size, mean and std"):
+        evaluate.evaluation({**card, "preprocessing": {}})
