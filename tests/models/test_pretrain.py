@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
 import covidct
 from covidct.records import COLUMNS, write_records
-from models import backbones, checkpoint, contrastive, engine, pretrain, weights
+from models import backbones, checkpoint, contrastive, engine, nodules, pretrain, weights
 from models.contrastive import SslRecipe
 from models.engine import Hardware
 from models.moco import MoCoError
@@ -265,3 +267,21 @@ def test_queue_longer_than_the_set_warns_and_runs(root, caplog):
     assert "longer than the set of 9 images" in caplog.text and np.isfinite(result.history[0]["loss"])
     with pytest.raises(MoCoError, match="at most 9"):
         contrastive.pretrain(sets(root, ("covidct",)), SslRecipe(**(TINY | {"chain": ("covidct",), "batch": 10})))
+
+
+@pytest.mark.parametrize("profile", ["params", "profiles/sample", "profiles/published", "profiles/paper"])
+@pytest.mark.parametrize(("section", "entries"), [("pretrain", "encoders"), ("nodules", "lnm")])
+def test_sections_of_the_profiles_are_the_options_of_the_commands(profile, section, entries):
+    """What DVC puts on the command line is what the command takes, and nothing is left to a default."""
+    yaml = pytest.importorskip("yaml")
+    text = (Path(__file__).parents[2] / f"{profile}.yaml").read_text(encoding="utf-8")
+    params = yaml.safe_load(text)
+    app = {"pretrain": pretrain.app, "nodules": nodules.app}[section]
+    known = {option.name for option in typer.main.get_command(app).params} - {"help"}
+    wired = {"out", "cache", "luna", "dataset"}
+    for name, entry in params[entries].items():
+        assert set(params[section]) | set(entry) | wired >= known, (name, known)
+        assert set(params[section]) | set(entry) <= known
+        sets = entry.get("chain", "").split(",") if "chain" in entry else []
+        assert name == "-".join([entry["backbone"], entry["init"], *sets])
+    assert None not in params[section].values()
