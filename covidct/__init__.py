@@ -6,6 +6,7 @@
 """
 
 from covidct import metrics, splits
+from covidct.download import fetch, verify, versions
 from covidct.reader import Dataset, DatasetError, Subset, load
 
-__all__ = ["Dataset", "DatasetError", "Subset", "load", "metrics", "splits"]
+__all__ = ["Dataset", "DatasetError", "Subset", "fetch", "load", "metrics", "splits", "verify", "versions"]

@@ -63,6 +63,8 @@ def allocate(
 def _deal(features: np.ndarray, shares: np.ndarray, part: np.ndarray, rng: np.random.Generator) -> None:
     """Deal groups with equal features by whole quotas; the fractions stay -1 for the search."""
     free = np.flatnonzero(part < 0)
+    if not len(free):
+        return
     _, kind = np.unique(features[free], axis=0, return_inverse=True)
     order = free[np.lexsort((rng.random(len(free)), kind.ravel()))]
     counts = np.bincount(kind.ravel())

@@ -72,7 +72,9 @@ def to_grey(image: Image.Image) -> np.ndarray:
 def encode(grey: np.ndarray) -> bytes:
     """PNG bytes of a uint8 H×W picture: 8-bit grey, no metadata; the same pixels always give the same bytes."""
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(grey, dtype=np.uint8)).save(buffer, format="PNG", compress_level=6)
+    Image.fromarray(np.ascontiguousarray(grey, dtype=np.uint8)).save(
+        buffer, format="PNG", compress_level=4
+    )  # 6 takes twice as long for 0.3 % less
     return buffer.getvalue()
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -140,37 +141,48 @@ def _join_table(path: Path, table: list[dict[str, str]], side: Side, names: join
 
 def records_of(side: Side, ids: dict[tuple[str, str], str], out: Path) -> list[dict[str, object]]:
     """Re-encode each picture into ``out/images`` and give its record; a picture that cannot be read is a failure."""
-    label = {name: number for number, name in LABEL_NAMES.items()}[side.label_name]
+    with ThreadPoolExecutor() as pool:  # decoding and encoding release the interpreter's lock
+        done = list(pool.map(lambda name: _encode(side.files[name], out, ids[side.label_name, name]), side.files))
     records = []
-    for name, path in side.files.items():
-        try:
-            image = pictures.open_picture(path)
-        except pictures.PictureError as error:
-            side.fail(name, str(error))
-            continue
-        if image.format == "JPEG" and path.suffix.lower() == ".png":
-            log.info("%s: named .png, the bytes are JPEG", name)
-        grey = pictures.to_grey(image)
-        content = pictures.encode(grey)
-        image_id = ids[side.label_name, name]
-        write_bytes(out / "images" / f"{image_id}.png", content)
-        record: dict[str, object] = dict.fromkeys(COLUMNS, "")
-        record |= _facts(side, name)
-        record |= {
-            "image_id": image_id,
-            "file": f"images/{image_id}.png",
-            "label": label,
-            "label_name": side.label_name,
-            "split": side.split.get(name, ""),
-            "width": grey.shape[1],
-            "height": grey.shape[0],
-            "reviewed": True,
-            "reviewers": "2020 release",
-            "inpainted_fraction": 0.0,
-            "sha256": sha256_bytes(content),
-        }
-        records.append(record)
+    for name, result in zip(side.files, done, strict=True):
+        if isinstance(result, str):
+            side.fail(name, result)
+        else:
+            records.append(_record(side, name, ids[side.label_name, name], *result))
     return records
+
+
+def _encode(path: Path, out: Path, image_id: str) -> tuple[tuple[int, int], str] | str:
+    """Write the picture in the one encoding; its shape (H, W) and SHA-256, or why it cannot be read."""
+    try:
+        image = pictures.open_picture(path)
+    except pictures.PictureError as error:
+        return str(error)
+    if image.format == "JPEG" and path.suffix.lower() == ".png":
+        log.info("%s: named .png, the bytes are JPEG", path.name)
+    grey = pictures.to_grey(image)
+    content = pictures.encode(grey)
+    write_bytes(out / "images" / f"{image_id}.png", content)
+    return (grey.shape[0], grey.shape[1]), sha256_bytes(content)
+
+
+def _record(side: Side, name: str, image_id: str, shape: tuple[int, int], sha256: str) -> dict[str, object]:
+    label = {text: number for number, text in LABEL_NAMES.items()}[side.label_name]
+    return {
+        **dict.fromkeys(COLUMNS, ""),
+        **_facts(side, name),
+        "image_id": image_id,
+        "file": f"images/{image_id}.png",
+        "label": label,
+        "label_name": side.label_name,
+        "split": side.split.get(name, ""),
+        "width": shape[1],
+        "height": shape[0],
+        "reviewed": True,
+        "reviewers": "2020 release",
+        "inpainted_fraction": 0.0,
+        "sha256": sha256,
+    }
 
 
 def _facts(side: Side, name: str) -> dict[str, object]:
@@ -252,7 +264,8 @@ def convert(root: Path, out: Path) -> tuple[pd.DataFrame, list[dict[str, str]]]:
         failures += side.failures
     if not records:
         write_lines(out / "failed.jsonl", failures)
-        raise ReleaseError(f"{root}: none of the {len(failures)} pictures could be read; see {out / 'failed.jsonl'}")
+        count = sum(len(side.files) for side in sides)
+        raise ReleaseError(f"{root}: none of the {count} pictures could be read; see {out / 'failed.jsonl'}")
     return pd.DataFrame(records, columns=list(COLUMNS)), failures
 
 

@@ -16,9 +16,10 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from covidct import metrics, pictures, splits
+from covidct import download, metrics, pictures, splits
 from covidct.files import inside, sha256_file
 from covidct.records import LABEL_NAMES, SPLITS, read_records
+from covidct.registry import VersionError
 
 
 class DatasetError(ValueError):
@@ -217,12 +218,10 @@ def load(version: str | Path | None = None, scheme: str | None = None, **options
     """Load a dataset: a released version (``"v1"``) or a folder that holds ``records.csv``.
 
     scheme: another of the version's splits (``ds.schemes``). options: ``repo``, ``remote``, ``home`` for
-    covidct.release.fetch. Raises DatasetError; without a version the message lists those there are.
+    covidct.fetch. Raises DatasetError; without a version the message lists those there are.
     """
     if version is None or version == "":
-        from covidct import release
-
-        names = ", ".join(release.versions()) or "none registered here"
+        names = ", ".join(download.versions()) or "none registered here"
         raise DatasetError(
             f"load() expects a version or a folder; versions: {names}. Say which, so that results can be told"
         )
@@ -235,9 +234,10 @@ def load(version: str | Path | None = None, scheme: str | None = None, **options
             f"got {'one without' if folder.is_dir() else 'no such folder'}; run `dvc repro dataset` or name a version"
         )
     else:
-        from covidct import release
-
-        found = open_folder(release.fetch(str(version), **options))
+        try:
+            found = open_folder(download.fetch(str(version), **options))
+        except (VersionError, download.FetchError) as error:
+            raise DatasetError(str(error)) from error
     return found.scheme(scheme) if scheme else found
 
 

@@ -1,4 +1,4 @@
-"""The image record: one row of the dataset, its columns and their meaning, and the one reader and writer of the table."""
+"""The image record: one row of the dataset, what its columns mean, and the one reader and writer of the table."""
 
 from __future__ import annotations
 
@@ -43,7 +43,11 @@ COLUMNS: dict[str, str] = {
     "duplicate_group": "same picture -> same value; empty if alone",
     "split": "train, val, test or empty before splitting",
 }
-STRINGS = [c for c in COLUMNS if c not in {"label", "page", "xref", "panel", "version", "width", "height", "reviewed", "inpainted_fraction"}]
+STRINGS = [
+    c
+    for c in COLUMNS
+    if c not in {"label", "page", "xref", "panel", "version", "width", "height", "reviewed", "inpainted_fraction"}
+]
 INTEGERS = ["page", "xref", "panel", "version"]
 
 
@@ -111,6 +115,6 @@ def _refuse(frame: pd.DataFrame, bad: pd.Series, column: str, expected: str, whe
     if bad.any():
         first = int(bad.to_numpy().argmax())
         raise TableError(
-            f"{where}: line {first + 2}, column {column}: expected {expected}, got {frame[column].iloc[first]!r}"
+            f"{where}: line {first + 2}, column {column}: expected {expected}, got {str(frame[column].iloc[first])!r}"
             f" ({int(bad.sum())} such rows)"
         )

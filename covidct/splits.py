@@ -111,7 +111,7 @@ def check(records: pd.DataFrame, documents: bool = False) -> list[str]:
     labels = pd.to_numeric(records["label"], errors="coerce")
     bad = ~labels.isin([0, 1])
     violations += [
-        f"image {name}: label {value!r}, expected 0 or 1"
+        f"image {name}: label {value}, expected 0 or 1"
         for name, value in zip(names[bad].head(20), records["label"][bad].head(20), strict=True)
     ]
     violations += [f"image {name}: in the table more than once" for name in names[names.duplicated()].unique()[:20]]
@@ -211,7 +211,7 @@ def _require(records: pd.DataFrame) -> None:
     bad = ~labels.isin([0, 1])
     if bad.any():
         first = records.loc[bad].iloc[0]
-        raise SplitError(f"image {first['image_id']}: label {first['label']!r}, expected 1 (COVID) or 0 (NonCOVID)")
+        raise SplitError(f"image {first['image_id']}: label {first['label']}, expected 1 (COVID) or 0 (NonCOVID)")
 
 
 def _features(records: pd.DataFrame, group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -245,10 +245,10 @@ def _fixed(records: pd.DataFrame, group: np.ndarray, earlier: pd.DataFrame | Non
         raise SplitError(f"earlier: expected columns image_id and split; missing: {', '.join(missing)}")
     for name, rank in sorted(ORDER.items(), key=lambda item: item[1]):
         rows = earlier[text(earlier, "split") == name]
-        hit = records["image_id"].isin(rows["image_id"].astype(str)).to_numpy()
+        hit: np.ndarray = records["image_id"].isin(rows["image_id"].astype(str)).to_numpy()
         for column in ("patient_id", "sha256"):
             if column in rows and column in records:
                 once = set(text(rows, column)) - {""}
-                hit |= text(records, column).isin(once).to_numpy()
+                hit = hit | text(records, column).isin(once).to_numpy()
         fixed[group[hit]] = rank  # later names are stricter and overwrite
     return fixed

@@ -1,0 +1,68 @@
+"""Profiles: complete alternatives of ``params.yaml`` with the same keys; choosing one copies it over.
+
+DVC expands no environment variables, so the folders of a profile are written into ``params.yaml`` itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from covidct.files import write_text
+
+FOLDERS = {"root": ("published", "root"), "luna": ("luna", "folder")}
+"""option of `covidct profile` -> section and key of params.yaml"""
+NEEDS = {"published": ("root",)}
+"""options without which a profile cannot run"""
+
+
+class ProfileError(ValueError):
+    """An unknown profile, or a folder that it needs and does not have: what, expected, got."""
+
+
+def names(repository: Path) -> list[str]:
+    """Profiles there are."""
+    return sorted(path.stem for path in (repository / "profiles").glob("*.yaml"))
+
+
+def choose(repository: Path, name: str, folders: dict[str, str]) -> Path:
+    """Copy ``profiles/<name>.yaml`` over ``params.yaml`` with folders (absolute) written in; returns the file.
+
+    Raises ProfileError; nothing is written then.
+    """
+    if name not in names(repository):
+        raise ProfileError(
+            f"profile {name!r}: expected one of {', '.join(names(repository)) or '(no profiles/ here)'}; "
+            "run it in the folder of the repository"
+        )
+    missing = [option for option in NEEDS.get(name, ()) if not folders.get(option)]
+    if missing:
+        raise ProfileError(f"profile {name}: needs --{missing[0]} DIR, the folder of the data it reads")
+    text = (repository / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
+    for option, value in folders.items():
+        if not value:
+            continue
+        folder = Path(value).expanduser().resolve()
+        if not folder.is_dir():
+            raise ProfileError(f"--{option} {value}: expected a folder, got none")
+        section, key = FOLDERS[option]
+        text = with_value(text, section, key, folder.as_posix())
+    target = repository / "params.yaml"
+    write_text(target, text)
+    return target
+
+
+def with_value(text: str, section: str, key: str, value: str) -> str:
+    """YAML text with ``section.key`` set; everything else, comments too, stays as it is. Raises ProfileError."""
+    lines = text.splitlines(keepends=True)
+    inside = False
+    for number, line in enumerate(lines):
+        if re.match(r"^\S", line) and not line.startswith("#"):
+            inside = line.split(":", 1)[0] == section
+        elif inside and (
+            found := re.match(rf"^(  {re.escape(key)}:)(\s*)(\"[^\"]*\"|[^#\n]*?)(\s*#.*)?$", line.rstrip("\n"))
+        ):
+            lines[number] = f"{found[1]} {json.dumps(value, ensure_ascii=False)}{found[4] or ''}\n"
+            return "".join(lines)
+    raise ProfileError(f"params: expected key {section}.{key}, which this profile does not have")

@@ -1,0 +1,201 @@
+"""Where the bytes of a release can come from: folders, the DVC cache and DVC remotes, all addressed by content.
+
+A DVC remote keeps a file under ``files/md5/ab/cdef…``. Folders and plain HTTP need nothing but Python; S3, SSH, GCS and
+the rest go through fsspec (extra `release`). Whatever a store gives is checked against the manifest by the caller.
+"""
+
+from __future__ import annotations
+
+import configparser
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from covidct.registry import Entry, Release
+
+TIMEOUT = 60
+"""seconds without an answer"""
+
+
+class StoreError(RuntimeError):
+    """A store cannot be reached or lacks what is needed to reach it: which, and why."""
+
+
+class Store(Protocol):
+    """Gives the bytes of an entry; ``name`` is what an error calls it."""
+
+    name: str
+
+    def get(self, entry: Entry, target: Path) -> bool:
+        """Write the entry's bytes to ``target``; False if it is not here. Raises StoreError."""
+        ...
+
+
+class Folder:
+    """Files under their own paths: a release in a working tree, or committed small files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = str(folder)
+
+    def get(self, entry: Entry, target: Path) -> bool:
+        """Copy the file, if it has the right size."""
+        path = self.folder / entry.path
+        if not path.is_file() or path.stat().st_size != entry.bytes:
+            return False
+        shutil.copyfile(path, target)
+        return True
+
+
+class Objects:
+    """A folder addressed by MD5, as DVC lays it out: its cache, or a remote that is a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = str(folder)
+
+    def get(self, entry: Entry, target: Path) -> bool:
+        """Copy the object, if it is there."""
+        for base in ("files/md5", ""):
+            path = self.folder / base / entry.md5[:2] / entry.md5[2:]
+            if path.is_file():
+                try:
+                    shutil.copyfile(path, target)
+                except OSError as error:
+                    raise StoreError(f"{path}: {error.strerror}") from error
+                return True
+        return False
+
+
+class Http:
+    """A DVC remote behind plain HTTP."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self.name = self.url
+
+    def get(self, entry: Entry, target: Path) -> bool:
+        """Download the object; at most the size the manifest states."""
+        request = urllib.request.Request(  # noqa: S310  only http and https get here
+            f"{self.url}/files/md5/{entry.md5[:2]}/{entry.md5[2:]}", headers={"User-Agent": "covidct"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer, target.open("wb") as out:  # noqa: S310
+                left = entry.bytes + 1
+                while left > 0 and (chunk := answer.read(min(1 << 20, left))):
+                    out.write(chunk)
+                    left -= len(chunk)
+        except urllib.error.HTTPError as error:
+            if error.code in (403, 404):
+                return False
+            raise StoreError(f"{self.url}: HTTP {error.code}") from error
+        except OSError as error:
+            raise StoreError(f"{self.url}: {error}") from error
+        return True
+
+
+class Cloud:
+    """A DVC remote on S3, SSH, GCS …, through fsspec."""
+
+    def __init__(self, url: str, options: dict[str, Any]) -> None:
+        self.name = url
+        try:
+            import fsspec
+
+            self.files, self.base = fsspec.url_to_fs(url, **options)
+        except ImportError as error:
+            raise StoreError(f"{url}: {error}; pip install 'covidct[release]'") from error
+        except (ValueError, OSError) as error:
+            raise StoreError(f"{url}: {error}") from error
+
+    def get(self, entry: Entry, target: Path) -> bool:
+        """Download the object."""
+        try:
+            self.files.get_file(f"{self.base.rstrip('/')}/files/md5/{entry.md5[:2]}/{entry.md5[2:]}", str(target))
+        except FileNotFoundError:
+            return False
+        except Exception as error:  # every file system of fsspec raises its own kinds
+            raise StoreError(f"{self.name}: {type(error).__name__}: {error}") from error
+        return True
+
+
+def of_release(release: Release, remote: str | None) -> Iterator[Store]:
+    """Stores, nearest first: working tree, git, DVC cache, then ``remote`` (name, folder, URL), else the default."""
+    repository = release.repository
+    config = dvc_config(repository)
+    yield Folder(repository / str(release.facts.get("path", f"releases/{release.version}")))
+    yield Folder(repository / "covidct" / "releases" / release.version / "files")
+    cache = config.get("cache", {}).get("dir", "cache")
+    yield Objects(repository / ".dvc" / cache)
+    found = find_remote(repository, config, remote)
+    if found:
+        yield connect(*found)
+
+
+def find_remote(
+    repository: Path, config: dict[str, dict[str, str]], remote: str | None
+) -> tuple[str, dict[str, str], Path] | None:
+    """URL, options and the folder that relative URLs start from, of a remote by name, URL or default; None without."""
+    name = remote or config.get("core", {}).get("remote", "")
+    if not name:
+        return None
+    options = config.get(f'remote "{name}"')
+    if options:
+        return options.get("url", ""), options, repository / ".dvc"
+    if "://" in name or Path(name).is_dir() or "/" in name:
+        return name, {}, Path.cwd()
+    known = [key.split('"')[1] for key in config if key.startswith('remote "')]
+    there = ", ".join(known) or "(none)"
+    raise StoreError(f"remote {name!r}: expected a folder, a URL or one of {there} in {repository / '.dvc/config'}")
+
+
+def connect(url: str, options: dict[str, str], base: Path) -> Store:
+    """The store behind a remote's URL. Raises StoreError where it cannot exist."""
+    if url.startswith(("http://", "https://")):
+        return Http(url)
+    if "://" in url and not url.startswith("file://"):
+        return Cloud(url, cloud_options(url, options))
+    folder = Path(url.removeprefix("file://")).expanduser()
+    folder = folder if folder.is_absolute() else base / folder
+    if not folder.is_dir():
+        raise StoreError(f"{folder}: expected the folder of a DVC remote, got none; is the disk mounted?")
+    return Objects(folder)
+
+
+def cloud_options(url: str, options: dict[str, str]) -> dict[str, Any]:
+    """fsspec's options for a DVC remote's: endpoint, profile, region, user, port."""
+    if not url.startswith("s3://"):
+        return {
+            key: int(value) if key == "port" else value for key, value in options.items() if key in ("user", "port")
+        }
+    result: dict[str, Any] = {}
+    if "endpointurl" in options:
+        result["client_kwargs"] = {"endpoint_url": options["endpointurl"]}
+    if "region" in options:
+        result.setdefault("client_kwargs", {})["region_name"] = options["region"]
+    if "profile" in options:
+        result["profile"] = options["profile"]
+    for ours, theirs in (("access_key_id", "key"), ("secret_access_key", "secret")):
+        if ours in options:
+            result[theirs] = options[ours]
+    return result
+
+
+def dvc_config(repository: Path) -> dict[str, dict[str, str]]:
+    """Sections of ``.dvc/config`` and, over it, ``.dvc/config.local``."""
+    merged: dict[str, dict[str, str]] = {}
+    for name in ("config", "config.local"):
+        path = repository / ".dvc" / name
+        if not path.is_file():
+            continue
+        parser = configparser.ConfigParser(interpolation=None)
+        try:
+            parser.read_string(path.read_text(encoding="utf-8"))
+        except (configparser.Error, UnicodeDecodeError) as error:
+            raise StoreError(f"{path}: expected DVC's configuration, got {error}") from error
+        for section in parser.sections():
+            merged.setdefault(section.strip("'"), {}).update(parser[section])
+    return merged

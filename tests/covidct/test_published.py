@@ -1,0 +1,197 @@
+"""The 2020 release becomes records whatever is odd about it, and says what was odd."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from covidct import joins, pictures, published
+from covidct.records import read_records
+
+
+def run(root: Path, out: Path, *more: str) -> int:
+    return CliRunner().invoke(published.app, ["--root", str(root), "--out", str(out), *more]).exit_code
+
+
+def failures(out: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in (out / "failed.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_every_picture_its_split_and_its_patient(release: Path, tmp_path: Path) -> None:
+    """Names without ending, a blank in a patient id and a % in names still join; the stray row is reported."""
+    out = tmp_path / "out"
+    assert run(release, out) == 0
+    records = read_records(out / "records.csv").set_index("image_id")
+    assert records.groupby(["label", "split"]).size().to_dict() == {
+        (0, "test"): 4, (0, "train"): 6, (0, "val"): 2, (1, "test"): 4, (1, "train"): 6, (1, "val"): 2
+    }  # fmt: skip
+    assert records[records["label"] == 1]["patient_id"].nunique() == 6
+    assert not records["patient_id"].str.endswith(" ").any()
+    row = records.loc["2020.02.01.20000001-p3-41%12"]
+    assert (row["page"], row["xref"], row["panel"], row["sex"]) == (3, 41, 12, "F")
+    assert row["doi"] == "10.1016/S0140-1"
+    assert row["caption"] == "Figure 1. CT of 2020.02.01.20000001-p3-41%12"
+    assert set(records["source"]) == {"published-covid", "published-pmc", "published-medpix"}
+    assert [row["reason"] for row in failures(out)] == ["stray row: no file name, only 'a tail of a caption'"]
+
+
+def test_one_encoding_for_all(release: Path, tmp_path: Path) -> None:
+    """8-bit grey PNG without metadata, the pixels those of the source; the bytes decide the format, not the name."""
+    out = tmp_path / "out"
+    run(release, out)
+    files = sorted((out / "images").iterdir())
+    assert len(files) == 24
+    assert all(pictures.is_uniform(path) for path in files)
+    source = np.asarray(Image.open(release / "CT_COVID" / "2020.02.01.20000001-p3-41%0.png").convert("L"))
+    assert np.array_equal(np.asarray(Image.open(out / "images" / "2020.02.01.20000001-p3-41%0.png")), source)
+
+
+def test_same_input_same_bytes(release: Path, tmp_path: Path) -> None:
+    """Two runs write equal files, and a second run into the same folder leaves nothing stale."""
+    run(release, tmp_path / "a")
+    (tmp_path / "a" / "images" / "stale.png").write_bytes(b"")
+    run(release, tmp_path / "a")
+    run(release, tmp_path / "b")
+    names = [path.relative_to(tmp_path / "a") for path in sorted((tmp_path / "a").rglob("*")) if path.is_file()]
+    assert len(names) == 26
+    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
+
+
+def test_damaged_pictures_are_rows(release: Path, tmp_path: Path) -> None:
+    """Zero bytes, truncation and text under a picture's name fail alone; the others go on."""
+    folder = release / "CT_COVID"
+    names = sorted(path.name for path in folder.iterdir())
+    (folder / names[0]).write_bytes(b"")
+    (folder / names[1]).write_bytes((folder / names[1]).read_bytes()[:300])
+    (folder / names[2]).write_text("no picture")
+    out = tmp_path / "out"
+    assert run(release, out) == 0
+    reasons = {row["item"]: row["reason"] for row in failures(out)}
+    assert "empty file" in reasons[names[0]]
+    assert "damaged" in reasons[names[1]]
+    assert "unknown bytes" in reasons[names[2]]
+    assert len(read_records(out / "records.csv")) == 21
+
+
+def test_list_and_table_that_name_unknown_files(release: Path, tmp_path: Path) -> None:
+    """A line or row without its file is reported, a picture in two lists has no split, one without row is grouped by
+    document."""
+    lists = release / "Data-split" / "COVID"
+    names = (lists / "trainCT_COVID.txt").read_text().splitlines()
+    (lists / "trainCT_COVID.txt").write_text("\ufeff" + "\r\n".join([*names, "missing.png"]), encoding="utf-8")
+    (lists / "valCT_COVID.txt").write_text((lists / "valCT_COVID.txt").read_text() + names[0])
+    path = release / "COVID-CT-MetaInfo.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], *lines[3:], "other.png,Patient 9"]))
+    out = tmp_path / "out"
+    assert run(release, out) == 0
+    reasons = " | ".join(f"{row['item']}: {row['reason']}" for row in failures(out))
+    assert "trainCT_COVID.txt: missing.png: listed in train: no file of this name" in reasons
+    assert "other.png: no file of this name" in reasons
+    assert "listed in val and in train; kept out of both" in reasons
+    records = read_records(out / "records.csv").set_index("image_id")
+    assert records.loc[names[0].removesuffix(".png"), "split"] == ""
+    assert records.loc["2020.02.01.20000001-p3-41%12", "patient_basis"] == "document"
+
+
+def test_two_names_with_one_stem(release: Path, tmp_path: Path) -> None:
+    """20.png and 20.jpg, and one name in both classes, stay different pictures with different ids."""
+    for target in ("CT_NonCOVID/20.jpg", "CT_COVID/21.PNG"):
+        (release / target).write_bytes((release / "CT_NonCOVID" / "20.png").read_bytes())
+    out = tmp_path / "out"
+    assert run(release, out) == 0
+    ids = set(read_records(out / "records.csv")["image_id"])
+    assert {"20~NonCOVID-jpg", "20~NonCOVID-png", "21~COVID-png", "21~NonCOVID-png"} <= ids
+    assert len({name.casefold() for name in ids}) == 26
+
+
+def test_xlsx_is_read_and_compared(release: Path, tmp_path: Path) -> None:
+    """The spreadsheet is the first source; where the csv names another patient, that is said."""
+    openpyxl = pytest.importorskip("openpyxl")
+    rows = joins.read_table(release / "COVID-CT-MetaInfo.csv")
+    book = openpyxl.Workbook()
+    book.active.append(["File name", "Patient ID", "Captions"])
+    for row in rows:
+        book.active.append([row["file name"] or None, row["patient id"] or None, row["captions"]])
+    book.active["B2"] = "Patient 77"
+    book.save(release / "COVID-CT-MetaInfo.xlsx")
+    out = tmp_path / "out"
+    assert run(release, out) == 0
+    records = read_records(out / "records.csv").set_index("image_id")
+    assert records.loc["2020.02.01.20000001-p3-41%0", "patient_id"] == "published-covid:Patient 77"
+    assert records.loc["2020.02.01.20000001-p3-41%0", "sex"] == ""  # a row that disagrees fills nothing
+    assert records.loc["2020.02.01.20000001-p3-41%12", "sex"] == "F"
+    assert any("patient 'Patient 1' here, 'Patient 77' in the first table" in row["reason"] for row in failures(out))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("no folder", "expected the folder of the 2020 release, got none"),
+        ("no list", "expected one file valCT_COVID.txt, got none"),
+        ("no column", "expected a column 'patient id'"),
+        ("no table", "expected NonCOVID-CT-MetaInfo.csv or .xlsx"),
+        ("no pictures", "expected pictures, got none"),
+        ("all damaged", "none of the 24 pictures could be read"),
+    ],
+)
+def test_a_release_that_cannot_be_used(
+    release: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str, words: str
+) -> None:
+    """One clear message, exit status 1, and no table left under its final name."""
+    root = release
+    if damage == "no folder":
+        root = tmp_path / "nowhere"
+    elif damage == "no list":
+        (release / "Data-split/COVID/valCT_COVID.txt").unlink()
+    elif damage == "no column":
+        path = release / "COVID-CT-MetaInfo.csv"
+        path.write_text(path.read_text().replace("Patient ID", "Who"))
+    elif damage == "no table":
+        (release / "NonCOVID-CT-MetaInfo.csv").unlink()
+    else:
+        for path in [*(release / "CT_COVID").iterdir(), *(release / "CT_NonCOVID").iterdir()]:
+            path.write_bytes(b"x") if damage == "all damaged" else path.unlink()
+    assert run(root, tmp_path / "out") == 1
+    assert words in caplog.text
+    assert not (tmp_path / "out" / "records.csv").exists()
+
+
+def test_disabled_writes_an_empty_table(tmp_path: Path) -> None:
+    assert run(tmp_path, tmp_path / "out", "--no-enabled") == 0
+    assert read_records(tmp_path / "out" / "records.csv").empty
+
+
+def test_grey_of_wide_transparent_and_rotated_pictures() -> None:
+    """16 bits scale to 8, transparency shows the page, EXIF rotation is applied."""
+    wide = Image.fromarray(np.array([[0, 65535], [257 * 100, 0]], dtype=np.uint16))
+    assert pictures.to_grey(wide).tolist() == [[0, 255], [100, 0]]
+    clear = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    assert pictures.to_grey(clear).tolist() == [[255, 255]]
+    turned = Image.new("L", (3, 2))
+    turned.getexif()[274] = 6
+    assert pictures.to_grey(turned).shape == (3, 2)
+
+
+@pytest.mark.real
+def test_the_real_release(real_published: tuple[Path, list[dict[str, str]]]) -> None:
+    """Table I exact, 213 patients, 34 misnamed JPEGs, one stray row; regression bars of the published audit."""
+    records, failed = read_records(real_published[0] / "records.csv"), real_published[1]
+    assert records.groupby(["label", "split"]).size().to_dict() == {
+        (1, "train"): 191, (1, "val"): 60, (1, "test"): 98, (0, "train"): 234, (0, "val"): 58, (0, "test"): 105
+    }  # fmt: skip
+    people = records.groupby(["label", "split"])["patient_id"].nunique().to_dict()
+    assert people == {
+        (1, "train"): 128, (1, "val"): 32, (1, "test"): 53, (0, "train"): 105, (0, "val"): 24, (0, "test"): 42
+    }  # fmt: skip
+    assert records.groupby("source").size().to_dict() == {
+        "published-covid": 349, "published-medpix": 195, "published-pmc": 202
+    }  # fmt: skip
+    assert [row["item"] for row in failed] == ["COVID-CT-MetaInfo.xlsx: row 351"]
+    assert (records["doi"] != "").sum() == 203
+    assert (records[records["label"] == 1]["document_type"] != "preprint").sum() == 63

@@ -1,0 +1,179 @@
+"""load(): what a researcher holds."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import covidct
+from covidct.reader import DatasetError
+
+
+def test_three_lines(shared_dataset: Path) -> None:
+    """Load, iterate (PIL image, label), evaluate."""
+    ds = covidct.load(shared_dataset)
+    assert [len(part) for part in (ds.train, ds.val, ds.test)] == [12, 4, 8]
+    image, _ = ds.train[0]
+    assert isinstance(image, Image.Image)
+    assert image.mode == "L"
+    assert [label for _, label in ds.test] == ds.test.labels.tolist()
+    assert ds.test.evaluate(ds.test.labels).auc == 1
+    assert ds.evaluate(ds.test.labels).auc == 1
+    assert ds.test.evaluate(1 - ds.test.labels).auc == 0
+    assert set(ds.train.records.columns) == set(covidct.reader.read_records(shared_dataset / "records.csv").columns)
+
+
+def test_print_says_what_it_is(shared_dataset: Path) -> None:
+    said = str(covidct.load(shared_dataset))
+    for words in (
+        "unreleased",
+        "scheme published",
+        "12 / 6",
+        "published-pmc 6",
+        "licences: not stated 24",
+        "24 images of",
+    ):
+        assert words in said
+
+
+def test_scores_by_image_id(shared_dataset: Path) -> None:
+    """Order does not matter by id; missing, unknown and too few scores are errors that name them."""
+    test = covidct.load(shared_dataset).test
+    scores = dict(zip(test.records["image_id"], np.linspace(0, 1, len(test)), strict=True))
+    mixed = dict(reversed(scores.items()))
+    assert test.evaluate(mixed) == test.evaluate(np.linspace(0, 1, len(test)))
+    assert test.evaluate(pd.Series(mixed)).auc == test.evaluate(scores).auc
+    first = next(iter(scores))
+    with pytest.raises(DatasetError, match="1 missing"):
+        test.evaluate({k: v for k, v in scores.items() if k != first})
+    with pytest.raises(DatasetError, match="'nobody'"):
+        test.evaluate({**scores, "nobody": 1.0})
+    with pytest.raises(DatasetError, match="expected 8 for test, got 3"):
+        test.evaluate([0.1, 0.2, 0.3])
+
+
+def test_intervals_are_over_patients(shared_dataset: Path) -> None:
+    test = covidct.load(shared_dataset).test
+    found = test.evaluate(np.linspace(0, 1, len(test)))
+    assert found.clustered
+    assert found.groups == test.records["patient_id"].nunique() < len(test)
+
+
+def test_only_and_schemes(shared_dataset: Path, tmp_path: Path) -> None:
+    ds = covidct.load(shared_dataset)
+    assert set(ds.only(source="published-pmc").records["source"]) == {"published-pmc"}
+    with pytest.raises(DatasetError, match="values here: published-covid"):
+        ds.only(source="nowhere")
+    with pytest.raises(DatasetError, match="expected a column"):
+        ds.only(colour="red")
+    assert ds.schemes == [
+        "folds-5", "published", "without-published-covid", "without-published-medpix", "without-published-pmc"
+    ]  # fmt: skip
+    fold = ds.scheme("folds-5", 2)
+    assert fold.check() == []
+    assert len(fold.train) + len(fold.val) + len(fold.test) == 24
+    assert len(covidct.load(shared_dataset, scheme="folds-5").test) == len(ds.scheme("folds-5").test)
+    with pytest.raises(DatasetError, match="expected one of folds-5"):
+        ds.scheme("nothing")
+    with pytest.raises(DatasetError, match="fold 7"):
+        ds.scheme("folds-5", 7)
+    shutil.copytree(shared_dataset, tmp_path / "d")
+    path = tmp_path / "d" / "splits" / "published.csv"
+    path.write_text(path.read_text() + "stranger,test\n")
+    with pytest.raises(DatasetError, match="'stranger' is not in the dataset"):
+        covidct.load(tmp_path / "d").scheme("published")
+
+
+@pytest.mark.parametrize("spelling", ["CC-BY", "cc_by", "CC BY 4.0", "cc-by-4.0"])
+def test_licences_match_in_any_spelling_but_not_others(shared_dataset: Path, spelling: str) -> None:
+    ds = covidct.load(shared_dataset)
+    licences = ["CC-BY-4.0", "cc_by", "CC-BY-NC-4.0", "cc_by_nd"] * 6
+    mixed = covidct.Dataset(ds.root, ds.records.assign(licence=licences))
+    assert set(mixed.only(licence=spelling).records["licence"]) == {"CC-BY-4.0", "cc_by"}
+
+
+def test_damage_is_found(shared_dataset: Path, tmp_path: Path) -> None:
+    """verify() names a changed and a missing picture; reading a damaged one says what to do."""
+    shutil.copytree(shared_dataset, tmp_path / "d")
+    ds = covidct.load(tmp_path / "d")
+    assert ds.verify() == []
+    first, second = (tmp_path / "d" / file for file in ds.train.records["file"].head(2))
+    first.write_bytes(first.read_bytes()[:100])
+    second.unlink()
+    problems = ds.verify()
+    assert len(problems) == 2
+    assert any(line.endswith("missing") for line in problems)
+    with pytest.raises(DatasetError, match="covidct verify"):
+        _ = ds.train[0]
+
+
+def test_load_without_a_version_and_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"versions: "):
+        covidct.load()
+    with pytest.raises(DatasetError, match="no such folder"):
+        covidct.load(tmp_path / "nowhere")
+    with pytest.raises(DatasetError, match="got one without"):
+        covidct.load(str(tmp_path))
+
+
+def test_torch_dataset_decodes_once(shared_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Same pixels as the PIL images, no file opened in an epoch, transforms get PIL or (with size) a tensor."""
+    torch = pytest.importorskip("torch")
+    train = covidct.load(shared_dataset).train
+    native = train.torch()
+    small = train.torch(lambda tensor: tensor.float() / 255, size=16)
+    plain = train.torch(np.asarray)
+    cached = train.torch(size=16, cache=tmp_path)
+    pixels = [np.asarray(image) for image, _ in train]
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a picture was decoded again")
+
+    monkeypatch.setattr("covidct.pictures.open_picture", refuse)
+    for index, pixel in enumerate(pixels):
+        image, label = native[index]
+        assert torch.equal(image[0], torch.from_numpy(pixel.copy()))
+        assert label == train.labels[index]
+        assert np.array_equal(plain[index][0], pixel)
+    assert small[-1][0].shape == (1, 16, 16)
+    assert torch.equal(train.torch(size=16, cache=tmp_path)[3][0], cached[3][0])
+    with pytest.raises(IndexError):
+        native[len(native)]
+    assert len(list(torch.utils.data.DataLoader(small, batch_size=5))) == 3
+
+
+CORE_ONLY = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "torchvision", "cv2", "dvc", "pymupdf", "fitz", "requests", "pydantic",
+            "mlcroissant", "gto", "pooch", "yaml", "jinja2", "faiss", "matplotlib", "lightning", "openpyxl", "joblib_",
+            "label_studio_sdk", "bs4", "lxml", "skimage", "harvest", "curation", "models", "fsspec"}:
+            raise ImportError(name + " is not part of the core", name=name)
+sys.meta_path.insert(0, Block())
+import covidct, covidct.cli, covidct.dataset, covidct.published
+ds = covidct.load(sys.argv[1])
+image, label = ds.test[0]
+print(ds)
+assert ds.test.evaluate(ds.test.labels).auc == 1
+try:
+    ds.train.torch()
+except ImportError as error:
+    assert "covidct[models]" in str(error), error
+else:
+    raise SystemExit("torch was not blocked")
+"""
+
+
+def test_the_core_needs_nothing_else(shared_dataset: Path) -> None:
+    """import, load, iterate, evaluate with torch, DVC, OpenCV and the rest blocked."""
+    done = subprocess.run([sys.executable, "-c", CORE_ONLY, str(shared_dataset)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
