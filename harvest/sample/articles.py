@@ -187,8 +187,8 @@ def _article_xml(
     tail = f"<floats-group>{''.join(floats)}</floats-group>" if floats else ""
     day, month = 1 + n % 27, 1 + n % 12
     parts = [
-        '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE article PUBLIC "-//NLM//DTD JATS (Z39.96) Journal Archiving and '
-        'Interchange DTD v1.3 20210610//EN" "JATS-archivearticle1-3.dtd">\n'
+        '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE article PUBLIC "-//NLM//DTD JATS (Z39.96) Journal Archiving '
+        'and Interchange DTD v1.3 20210610//EN" "JATS-archivearticle1-3.dtd">\n'
         '<article xmlns:xlink="http://www.w3.org/1999/xlink" xmlns:mml="http://www.w3.org/1998/Math/MathML" '
         'article-type="case-report"><?properties open_access?>',
         f'<front><journal-meta><journal-id journal-id-type="nlm-ta">{journal}</journal-id><journal-title-group>'

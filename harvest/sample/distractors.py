@@ -66,8 +66,8 @@ def xray(rng: np.random.Generator) -> np.ndarray:
     for t in np.linspace(-0.06, 1.0, 46):
         slab = Slab(anatomy, float(np.clip(t, 0.02, 1)), 128)
         rows.append(np.clip(slab.draw() + 1000, 0, None).sum(axis=0))
-    image: np.ndarray = np.array(rows, np.float32)
-    image = cv2.GaussianBlur(cv2.resize(image, (400, 420), interpolation=cv2.INTER_CUBIC), (0, 0), 1.6)
+    rays: np.ndarray = np.array(rows, np.float32)
+    image: np.ndarray = cv2.GaussianBlur(cv2.resize(rays, (400, 420), interpolation=cv2.INTER_CUBIC), (0, 0), 1.6)
     grey = np.clip((image - np.percentile(image, 4)) / np.ptp(np.percentile(image, [4, 98])) * 235, 0, 255)
     grey = np.clip(grey + rng.normal(0, 2.5, grey.shape), 0, 255).astype(np.uint8)
     _text(grey, "R", (16, 34), 0.9, 255)

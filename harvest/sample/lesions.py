@@ -49,11 +49,11 @@ class Disease:
         if kind not in KINDS:
             raise ValueError(f"kind of disease: expected one of {', '.join(KINDS)}, got {kind!r}")
         side = int(rng.choice([-1, 1]))
-        strength = float(rng.uniform(0.85, 1.0))
+        strength = float(rng.uniform(0.6 if kind == "covid" else 0.85, 1.0))
         level = (0.4, 0.72)
         lesions: list[Lesion] = []
         if kind == "covid":
-            lesions = [_opacity(rng, cage, side if n % 3 else -side) for n in range(int(rng.integers(9, 15)))]
+            lesions = [_opacity(rng, cage, side if n % 3 else -side) for n in range(int(rng.integers(6, 13)))]
         elif kind == "nodule":
             for _ in range(int(rng.integers(1, 4))):
                 lesions.append(_nodule(rng, cage, int(rng.choice([-1, 1])), level))

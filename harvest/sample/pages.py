@@ -223,7 +223,8 @@ class Setter:
             self._put(line, self._left(), self.y, self.look.font, 8.5)
 
     def _draw(self, item: Float, rect: pymupdf.Rect) -> None:
-        item.page, item.box = len(self.doc), tuple(round(v, 2) for v in (rect.x0, rect.y0, rect.x1, rect.y1))
+        item.page = len(self.doc)
+        item.box = (round(rect.x0, 2), round(rect.y0, 2), round(rect.x1, 2), round(rect.y1, 2))
         self.floats.append(item)
         if item.rows:
             self._table(item, rect)

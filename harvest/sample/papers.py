@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from harvest.sample import prose
-from harvest.sample.distractors import KINDS, draw_distractor, logo
+from harvest.sample.distractors import draw_distractor, logo
 from harvest.sample.pages import Float, Look, Mention, Raster, Setter, vector_bars
 from harvest.sample.phantom import Patient
 from harvest.sample.picture import Picture, draw_figure, jpeg, png, stored
@@ -23,6 +23,11 @@ LICENCE_WORDS = {
     "cc_no": "All rights reserved. No reuse allowed without permission.",
     "": "All rights reserved. No reuse allowed without permission.",
 }
+
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
 
 
 @dataclass(frozen=True)
@@ -76,17 +81,17 @@ class Studio:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self._made: dict[str, Picture] = {}
+        self.made: dict[str, Picture] = {}
 
     def picture(self, plate: Plate) -> Picture:
-        if plate.name not in self._made:
+        if plate.name not in self.made:
             if plate.kind == "ct":
                 made = draw_figure(self.seed, plate.name, list(plate.shows))
             else:
                 pixels = draw_distractor(plate.kind, stream(self.seed, plate.name, "distractor"))
                 made = Picture(pixels, (), 90, bool(stream(self.seed, plate.name).random() < 0.5), False)
-            self._made[plate.name] = made
-        return self._made[plate.name]
+            self.made[plate.name] = made
+        return self.made[plate.name]
 
 
 def groups_of(plate: Plate) -> list[tuple[Patient, list[str]]]:
@@ -285,6 +290,7 @@ def listing_rows(paper: Paper) -> list[dict[str, str]]:
         kind = version.kind if paper.server == "medrxiv" or "WITHDRAWN" in version.kind else "new results"
         if paper.server == "biorxiv":
             kind = kind.lower()
+        day = version.date.replace("-", "/")
         rows.append(
             {
                 "title": paper.title,
@@ -297,7 +303,7 @@ def listing_rows(paper: Paper) -> list[dict[str, str]]:
                 "type": kind,
                 "license": paper.licence,
                 "category": paper.category,
-                "jatsxml": f"https://{site}/content/early/{version.date.replace('-', '/')}/{paper.preprint_id}.source.xml",
+                "jatsxml": f"https://{site}/content/early/{day}/{paper.preprint_id}.source.xml",
                 "abstract": paper.abstract,
                 "funder": "NA",
                 "published": "NA",
@@ -308,9 +314,5 @@ def listing_rows(paper: Paper) -> list[dict[str, str]]:
 
 
 def _spoken(date: str) -> str:
-    months = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
     year, month, day = date.split("-")
-    return f"{months[int(month) - 1]} {int(day)}, {year}"
-
-
-DISTRACTORS = (*KINDS, "vector")
+    return f"{MONTHS[int(month) - 1]} {int(day)}, {year}"

@@ -26,7 +26,7 @@ LEVEL = (0.42, 0.70)
 class Size:
     """How many of each; the defaults are the sample profile's."""
 
-    ct_preprints: int = 22
+    ct_preprints: int = 26
     other_preprints: int = 6
     rows: int = 36
     """further listing rows, without COVID or without a picture"""

@@ -90,7 +90,10 @@ def ranged(data: bytes, kind: str, headers: Mapping[str, str], tag: str) -> Repl
     return Reply(data[start:stop], 206, kind, found)
 
 
-FAULTS = ("status", "challenge", "limit", "empty", "text", "html", "reset", "cut", "slow", "garble", "huge", "ncbi-limit", "error-json")
+FAULTS = (
+    *("status", "challenge", "limit", "empty", "text", "html", "reset", "cut", "slow", "garble", "huge"),
+    *("ncbi-limit", "error-json"),
+)
 
 
 @dataclass

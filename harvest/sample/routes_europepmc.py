@@ -6,9 +6,9 @@ import hashlib
 import re
 from urllib.parse import quote
 
+from harvest.sample.highwire import SERVERS, jats
 from harvest.sample.replies import XML, Reply, Request, as_json, not_found, ranged
 from harvest.sample.routes_pmc import article_xml, newest
-from harvest.sample.routes_preprints import SERVERS, jats
 from harvest.sample.store import Row, Store
 
 

@@ -1,4 +1,4 @@
-"""Open-i as it answers: search with 1-based inclusive ``m`` to ``n``, captions with markup, PNGs at most 512 px wide."""
+"""Open-i as it answers: search with 1-based inclusive ``m`` to ``n``, captions with markup, PNGs up to 512 px wide."""
 
 from __future__ import annotations
 

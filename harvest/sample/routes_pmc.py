@@ -148,7 +148,8 @@ def _search_xml(
     listed = "".join(f"<Id>{i}</Id>\n" for i in ids)
     listed = f"<IdList>\n{listed}</IdList>" if ids else "<IdList/>"
     return (
-        f"{DOCTYPE}<eSearchResult><Count>{len(rows)}</Count><RetMax>{min(count, len(ids))}</RetMax><RetStart>{start}</RetStart>"
+        f"{DOCTYPE}<eSearchResult><Count>{len(rows)}</Count><RetMax>{min(count, len(ids))}</RetMax>"
+        f"<RetStart>{start}</RetStart>"
         f"{history}{listed}<TranslationSet/><QueryTranslation>{escape(term)}</QueryTranslation>{errors}</eSearchResult>"
     )
 
@@ -172,8 +173,8 @@ def bucket(request: Request, store: Store, page_keys: int) -> Reply:
     path = store.bucket.get(request.path)
     if path is None:
         body = (
-            '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.'
-            f"</Message><Key>{escape(request.path)}</Key></Error>"
+            '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>NoSuchKey</Code><Message>The specified key does not '
+            f"exist.</Message><Key>{escape(request.path)}</Key></Error>"
         )
         return Reply(body.encode(), 404, "application/xml")
     data = path.read_bytes()

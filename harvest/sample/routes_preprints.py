@@ -13,13 +13,13 @@ import re
 import uuid
 import zipfile
 from dataclasses import dataclass
-from html import escape
 from xml.sax.saxutils import escape as escape_xml
 
+from harvest.sample.highwire import SERVERS, jats, landing, results
+from harvest.sample.papers import MONTHS
 from harvest.sample.replies import HTML, JSON, XML, Reply, Request, as_json, not_found, page, ranged
 from harvest.sample.store import Row, Store
 
-SERVERS = {"medrxiv": "medRxiv", "biorxiv": "bioRxiv"}
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 COVID = re.compile(r"covid|ncov|sars-cov-2|novel coronavirus", re.IGNORECASE)
 CONTENT = re.compile(
@@ -183,7 +183,7 @@ def site(request: Request, store: Store, server: str | None) -> Reply:
     if path == "robots.txt":
         return Reply(b"User-agent: *\nCrawl-delay: 7\nDisallow: /search/\n", 200, "text/plain")
     if path.startswith("search/"):
-        return _search(path.removeprefix("search/"), request, store, server)
+        return results(path.removeprefix("search/"), request, store, server)
     if not path.startswith("content/"):
         return not_found()
     rest = path.removeprefix("content/")
@@ -202,7 +202,7 @@ def site(request: Request, store: Store, server: str | None) -> Reply:
         return not_found(rest)
     if found["end"] == ".full.pdf":
         return _pdf(row, request, store)
-    return _landing(row)
+    return landing(row)
 
 
 def _pdf(row: Row, request: Request, store: Store) -> Reply:
@@ -227,62 +227,10 @@ def _early(found: re.Match[str], rows: list[Row], request: Request, store: Store
     return _pdf(row, request, store)
 
 
-def jats(row: Row) -> str:
-    """A small JATS document of a preprint."""
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?><article xmlns:xlink="http://www.w3.org/1999/xlink" article-type="article">'
-        f'<front><article-meta><article-id pub-id-type="doi">{row["doi"]}</article-id><title-group><article-title>'
-        f"{escape_xml(row['title'])}</article-title></title-group><abstract><p>{escape_xml(row['abstract'])}</p></abstract>"
-        "</article-meta></front><body/></article>"
-    )
-
-
-def _landing(row: Row) -> Reply:
-    where = f"https://www.{row['server'].lower()}.org/content/{row['doi']}v{row['version']}"
-    title = escape(row["title"])
-    return page(
-        f'<!DOCTYPE html><html><head><title>{title} | {row["server"]}</title><meta name="citation_title" content="{title}" />'
-        f'<meta name="citation_pdf_url" content="{where}.full.pdf" /></head><body><h1 class="highwire-cite-title">{title}</h1>'
-        f'<a class="article-dl-pdf-link" href="/content/{row["doi"]}v{row["version"]}.full.pdf">Download PDF</a>'
-        f'<div class="pane-1"><div class="pane-content">Posted {row["date"]}.</div></div></body></html>'
-    )
-
-
-def _search(path: str, request: Request, store: Store, server: str | None) -> Reply:
-    """HighWire's search page: ten items a page, 0-based ``page``; title spans are nested twice, as there."""
-    words = re.split(r"%20|\+| ", path)[0].replace("%252B", " ").lower()
-    rows = [r for r in store.rows if words in (r["title"] + r["abstract"]).lower()]
-    rows = [r for r in rows if server is None or r["server"] == SERVERS[server]]
-    number = int(request.query.get("page", 0))
-    served = rows[number * 10 : number * 10 + 10]
-    if not served:
-        return page(
-            '<html><body><div id="search-summary-wrapper"><h1 id="page-title">No Results</h1></div>'
-            '<div class="highwire-list">No results found</div></body></html>'
-        )
-    items = []
-    for row in served:
-        ident, low = row["doi"].split("/", 1)[1], row["server"].lower()
-        day = row["date"].replace("-", "/")
-        items.append(
-            f'<li class="odd search-result result-jcode-{low} search-result-highwire-citation"><div '
-            f'class="highwire-article-citation highwire-citation-type-highwire-article" data-pisa="{low};{ident}v{row["version"]}"'
-            f' data-pisa-master="{low};{ident}" data-apath="/{low}/early/{day}/{ident}.atom"><div class="highwire-cite">'
-            f'<span class="highwire-cite-title"><a href="/content/{row["doi"]}v{row["version"]}" '
-            f'class="highwire-cite-linked-title"><span class="highwire-cite-title">{escape(row["title"])}</span></a> </span>'
-            '<div class="highwire-cite-metadata"><span class="highwire-cite-metadata-doi highwire-cite-metadata">'
-            f'<span class="doi_label">doi:</span> https://doi.org/{row["doi"]} </span></div></div></div></li>'
-        )
-    more = f'<li class="pager-next"><a href="?page={number + 1}">Next</a></li>' if len(rows) > number * 10 + 10 else ""
-    return page(
-        f'<html><body><ul class="highwire-search-results-list">{"".join(items)}</ul><ul class="pager">{more}</ul></body></html>'
-    )
-
-
 def tdm(request: Request, store: Store, server: str, hostile: bool) -> Reply:
     """The requester-pays buckets: listing by month, ``.meca`` archives made when asked for."""
     if request.headers.get("x-amz-request-payer", request.query.get("x-amz-request-payer")) != "requester":
-        body = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>'
+        body = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
         return Reply(body.encode(), 403, "application/xml")
     keys = {meca_key(r): r for r in store.rows if r["server"] == SERVERS[server] and COVID.search(r["title"])}
     if request.query.get("list-type") == "2":
@@ -305,8 +253,7 @@ def tdm(request: Request, store: Store, server: str, hostile: bool) -> Reply:
 
 def meca_key(row: Row) -> str:
     """Key of a version's archive: month of posting and a uuid that nothing else tells."""
-    months = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
-    month = months[int(row["date"][5:7]) - 1]
+    month = MONTHS[int(row["date"][5:7]) - 1]
     return (
         f"Current_Content/{month}_{row['date'][:4]}/{uuid.uuid5(uuid.NAMESPACE_URL, row['doi'] + row['version'])}.meca"
     )

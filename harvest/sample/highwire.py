@@ -1,0 +1,71 @@
+"""Pages of the preprint sites as HighWire's Drupal writes them: landing pages, search results, small JATS documents."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+from xml.sax.saxutils import escape as escape_xml
+
+from harvest.sample.replies import Reply, Request, page
+from harvest.sample.store import Row, Store
+
+SERVERS = {"medrxiv": "medRxiv", "biorxiv": "bioRxiv"}
+
+
+def jats(row: Row) -> str:
+    """A small JATS document of a preprint."""
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>'
+        '<article xmlns:xlink="http://www.w3.org/1999/xlink" article-type="article">'
+        f'<front><article-meta><article-id pub-id-type="doi">{row["doi"]}</article-id><title-group><article-title>'
+        f"{escape_xml(row['title'])}</article-title></title-group><abstract><p>{escape_xml(row['abstract'])}</p></abstract>"
+        "</article-meta></front><body/></article>"
+    )
+
+
+def landing(row: Row) -> Reply:
+    where = f"https://www.{row['server'].lower()}.org/content/{row['doi']}v{row['version']}"
+    title = escape(row["title"])
+    return page(
+        f"<!DOCTYPE html><html><head><title>{title} | {row['server']}</title>"
+        f'<meta name="citation_title" content="{title}" />'
+        f'<meta name="citation_pdf_url" content="{where}.full.pdf" /></head><body>'
+        f'<h1 class="highwire-cite-title">{title}</h1>'
+        f'<a class="article-dl-pdf-link" href="/content/{row["doi"]}v{row["version"]}.full.pdf">Download PDF</a>'
+        f'<div class="pane-1"><div class="pane-content">Posted {row["date"]}.</div></div></body></html>'
+    )
+
+
+def results(path: str, request: Request, store: Store, server: str | None) -> Reply:
+    """HighWire's search page: ten items a page, 0-based ``page``; title spans are nested twice, as there."""
+    words = re.split(r"%20|\+| ", path)[0].replace("%252B", " ").lower()
+    rows = [r for r in store.rows if words in (r["title"] + r["abstract"]).lower()]
+    rows = [r for r in rows if server is None or r["server"] == SERVERS[server]]
+    number = int(request.query.get("page", 0))
+    served = rows[number * 10 : number * 10 + 10]
+    if not served:
+        return page(
+            '<html><body><div id="search-summary-wrapper"><h1 id="page-title">No Results</h1></div>'
+            '<div class="highwire-list">No results found</div></body></html>'
+        )
+    items = []
+    for row in served:
+        ident, low = row["doi"].split("/", 1)[1], row["server"].lower()
+        day = row["date"].replace("-", "/")
+        items.append(
+            f'<li class="odd search-result result-jcode-{low} search-result-highwire-citation"><div '
+            f'class="highwire-article-citation highwire-citation-type-highwire-article" '
+            f'data-pisa="{low};{ident}v{row["version"]}"'
+            f' data-pisa-master="{low};{ident}" data-apath="/{low}/early/{day}/{ident}.atom">'
+            '<div class="highwire-cite">'
+            f'<span class="highwire-cite-title"><a href="/content/{row["doi"]}v{row["version"]}" '
+            f'class="highwire-cite-linked-title">'
+            f'<span class="highwire-cite-title">{escape(row["title"])}</span></a> </span>'
+            '<div class="highwire-cite-metadata"><span class="highwire-cite-metadata-doi highwire-cite-metadata">'
+            f'<span class="doi_label">doi:</span> https://doi.org/{row["doi"]} </span></div></div></div></li>'
+        )
+    more = f'<li class="pager-next"><a href="?page={number + 1}">Next</a></li>' if len(rows) > number * 10 + 10 else ""
+    return page(
+        f'<html><body><ul class="highwire-search-results-list">{"".join(items)}</ul>'
+        f'<ul class="pager">{more}</ul></body></html>'
+    )
