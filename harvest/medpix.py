@@ -4,8 +4,8 @@ Reads     MedPix' `/rest` calls (cases, full-size pictures) and Open-i's collect
           512 pixels' width); or a stand-in for them.
 Writes    figures.jsonl (harvest.records.Figure, pixels `given`), images/, failed.jsonl, excluded.jsonl (item, reason).
 Guarantees one patient per case, whichever way its pictures came; the diagnosis as the case states it; never the
-          placeholder that MedPix serves for missing pictures; no e-mail addresses; licence `link_only` (rights stay with
-          the contributors).
+          placeholder that MedPix serves for missing pictures; no e-mail addresses; licence `link_only` (rights stay
+          with the contributors).
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 Reads     E-utilities and the `pmc-oa-opendata` bucket (Europe PMC where an article or a picture is missing there), or
           Open-i; or a stand-in for them.
 Writes    figures.jsonl (harvest.records.Figure, pixels `given`), images/, failed.jsonl, excluded.jsonl (item, reason).
-Guarantees nothing that speaks of COVID-19, nothing retracted, nothing outside the open-access subset; captions that name
-          a chest CT; licence of the figure where it has its own, else of the article; every picture checked (MD5 where
-          the bucket gives one, first bytes, decodes); a killed run goes on and ends in the same bytes.
+Guarantees nothing that speaks of COVID-19, nothing retracted, nothing outside the open-access subset; captions that
+          name a chest CT; licence of the figure where it has its own, else of the article; every picture checked (MD5
+          where the bucket gives one, first bytes, decodes); a killed run goes on and ends in the same bytes.
 """
 
 from __future__ import annotations
