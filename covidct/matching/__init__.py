@@ -1,0 +1,1 @@
+"""The parts of the duplicate search: local features, candidate pairs, geometric verification."""
