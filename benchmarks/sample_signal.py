@@ -31,7 +31,7 @@ def train(shown: list[Shown], seed: int, epochs: int, rate: float) -> float:
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     small = np.stack([cv2.resize(s.pixels, (256, 256), interpolation=cv2.INTER_AREA) for s in shown])
-    model = build("crnet", classes=2).to(memory_format=torch.channels_last)
+    model = build("crnet", classes=2)
     adam = torch.optim.Adam(model.parameters(), lr=rate)
     plan = torch.optim.lr_scheduler.CosineAnnealingLR(adam, T_max=epochs)
     for _ in range(epochs):

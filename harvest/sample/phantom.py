@@ -93,27 +93,25 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
 
 
 def _tree(rng: np.random.Generator, side: float, a: float, b: float) -> np.ndarray:
-    """Branching vessels of one lung, from the hilum to the periphery, as N×7 segments."""
-    found: list[tuple[float, ...]] = []
+    """Branching vessels of one lung, from the hilum to the periphery, as N×7 segments; a generation at a time."""
     root = np.array([side * 26.0, 4.0, 0.48 * HEIGHT])
-    open_ends = []
-    for _ in range(14):
-        goal = np.array(
-            [side * rng.uniform(0.3, 0.72) * a, rng.uniform(-0.62, 0.66) * b, rng.uniform(0.05, 1.0) * HEIGHT]
-        )
-        direction = goal - root
-        open_ends.append((root, direction / np.linalg.norm(direction), rng.uniform(2.0, 3.3), 0))
-    while open_ends:
-        start, direction, radius, depth = open_ends.pop()
-        length = rng.uniform(16, 30) * (0.88**depth)
-        end = start + direction * length
-        found.append((*start, *end, radius))
-        if depth >= 6 or radius < 0.3:
-            continue
-        for _ in range(2):
-            bent = direction + rng.normal(0, 0.36, 3) * np.array([1.0, 1.0, 0.9])
-            open_ends.append((end, bent / np.linalg.norm(bent), radius * rng.uniform(0.68, 0.84), depth + 1))
-    return np.array(found, dtype=np.float64)
+    goals = np.stack(
+        [side * rng.uniform(0.3, 0.72, 14) * a, rng.uniform(-0.62, 0.66, 14) * b, rng.uniform(0.05, 1.0, 14) * HEIGHT],
+        1,
+    )
+    start = np.repeat(root[None], len(goals), 0)
+    direction = goals - root
+    radius = rng.uniform(2.0, 3.3, len(goals))
+    found = []
+    for depth in range(7):
+        direction = direction / np.linalg.norm(direction, axis=1, keepdims=True)
+        end = start + direction * (rng.uniform(16, 30, (len(start), 1)) * 0.88**depth)
+        found.append(np.concatenate([start, end, radius[:, None]], 1))
+        start, direction = np.repeat(end, 2, 0), np.repeat(direction, 2, 0)
+        direction = direction + rng.normal(0, 0.36, direction.shape) * np.array([1.0, 1.0, 0.9])
+        radius = np.repeat(radius, 2) * rng.uniform(0.68, 0.84, 2 * len(radius))
+    segments = np.concatenate(found)
+    return segments[segments[:, 6] >= 0.3]
 
 
 def render(patient: Patient, t: float, size: int = 320, diseased: bool = True, take: int = 0) -> np.ndarray:
