@@ -136,10 +136,8 @@ def candidate(document: Document, page: Page, index: int, line: Line) -> Caption
     if label is None or LEADERS.search(line.text):
         return None
     rest = line.text[label.end :]
-    lead_differs = line.lead_bold or line.lead != document.body[0]
-    score = 0.0
-    if lead_differs:
-        score += 2 if line.lead_bold or line.lead != line.font else 1
+    set_off = line.lead_bold or line.lead != line.font
+    score = 2.0 if set_off else 1.0 if line.lead != document.body[0] else 0.0
     if label.mark in {".", ":", "|", "–", "—", "-", ".—", ".–"}:
         score += 1.5 if not rest or not rest[0].islower() else 0.5
     elif label.mark or rest[:1] in set(",;)]}"):
@@ -157,8 +155,8 @@ def candidate(document: Document, page: Page, index: int, line: Line) -> Caption
         score += 1.5
     elif before.style != line.style and before.style != document.body:
         score += 0.5
-    elif before.style == line.style and not ENDED.search(before.text) and len(before.text) > 20 and not lead_differs:
-        score -= 4
+    elif before.style == line.style and not ENDED.search(before.text) and len(before.text) > 20:
+        score -= 4 if before.bold == line.lead_bold else 0
     if score < 1.5:
         return None
     return Caption(label, page.number, line.box, rest, ((page.number, index),), score, line.style)

@@ -20,7 +20,7 @@ from harvest.mentions import find_mentions
 from harvest.pixels import PixelError, image_xrefs, picture, png
 from harvest.prose import Document, read_document
 from harvest.records import Box, Mention
-from harvest.regions import Plan, plan_page, repeated_graphics
+from harvest.regions import Plan, plan_page
 from harvest.subcaptions import split_caption
 
 
@@ -119,12 +119,11 @@ def analyse(pdf: pymupdf.Document) -> Analysis:
         )
     document = read_document(pages)
     captions = find_captions(document)
-    repeated = repeated_graphics(pages)
     on_page: dict[int, list[Caption]] = {}
     for caption in captions:
         for number in {number for number, _ in caption.spans}:
             on_page.setdefault(number, []).append(caption)
-    plans = [plan_page(document, page, on_page.get(page.number, []), repeated) for page in pages]
+    plans = [plan_page(document, page, on_page.get(page.number, [])) for page in pages]
     matches = match(plans, captions)
     boxes: dict[int, list[Box]] = {}
     for found in matches:

@@ -124,6 +124,11 @@ def y_overlap(a: Box, b: Box) -> float:
     return min(a.y1, b.y1) - max(a.y0, b.y0)
 
 
+def shared(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, float, float]:
+    """What two rectangles have in common; a reversed one where that is nothing."""
+    return max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
+
+
 def read_page(page: pymupdf.Page, number: int) -> Page:
     """Text, pictures and drawings of one page (pages count from 1)."""
     textpage = page.get_textpage(flags=pymupdf.TEXTFLAGS_TEXT)
@@ -288,11 +293,23 @@ def drawings(page: pymupdf.Page, turn: pymupdf.Matrix, rect: pymupdf.Rect) -> li
     graphics = []
     level = turn.b == 0 and turn.a == 1
     page_area = rect.width * rect.height
-    for path in page.get_cdrawings():
-        fill, kind = path.get("fill"), path["type"]
+    everything = (-1e6, -1e6, 1e6, 1e6)
+    clips: list[tuple[float, float, float, float]] = []
+    for path in page.get_cdrawings(extended=True):
+        fill, kind, depth = path.get("fill"), path["type"], path["level"]
+        del clips[depth:]
+        if kind in ("clip", "group"):
+            clips += [clips[-1] if clips else everything] * (depth - len(clips))
+            clips.append(
+                shared(path["scissor"], clips[-1] if clips else everything)
+                if kind == "clip"
+                else (clips or [everything])[-1]
+            )
+            continue
         if kind == "f" and fill is not None and min(fill) > 0.99:
             continue
-        x0, y0, x1, y1 = path["rect"] if level else pymupdf.Rect(path["rect"]) * turn
+        seen = shared(path["rect"], clips[-1]) if clips else path["rect"]
+        x0, y0, x1, y1 = seen if level else pymupdf.Rect(seen) * turn
         x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, rect.width), min(y1, rect.height)
         if x1 < x0 or y1 < y0 or (x1 - x0) * (y1 - y0) > 0.8 * page_area:
             continue

@@ -42,7 +42,7 @@ def match(plans: Sequence[Plan], captions: Sequence[Caption]) -> list[Match]:
     habit = usual_side(plans, by_page)
     matches: list[Match] = []
     for plan in plans:
-        here = by_page.get(plan.page.number, [])
+        here = [c for c in by_page.get(plan.page.number, []) if c.spans[0] not in plan.typeset]
         if here and plan.regions:
             matches += match_page(plan, here, habit)
     matches = [found for found in matches if not found.caption.is_table]
@@ -102,6 +102,20 @@ def assign(plan: Plan, captions: Sequence[Caption], side: str) -> tuple[list[Mat
     return found, total
 
 
+def trimmed(box: Box, caption: Box) -> Box:
+    """The figure's box without its caption, where a picture's empty margin lies under it."""
+    if overlap(box, caption) <= 0:
+        return box
+    sides = (
+        Box(box.x0, box.y0, box.x1, caption.y0 - 1),
+        Box(box.x0, caption.y1 + 1, box.x1, box.y1),
+        Box(box.x0, box.y0, caption.x0 - 1, box.y1),
+        Box(caption.x1 + 1, box.y0, box.x1, box.y1),
+    )
+    best = max(sides, key=area)
+    return best if area(best) > 0.3 * area(box) else box
+
+
 def joins(plan: Plan, groups: Mapping[int, Sequence[Region]], row: int, region: Region) -> bool:
     """Whether a region can be added to a figure without the figure's box running over text or another figure."""
     box = union((*(member.box for member in groups[row]), region.box))
@@ -132,8 +146,6 @@ def distance(plan: Plan, caption: Caption, region: Region, side: str) -> float:
         cost = float(np.hypot(across, along)) + 90
         between = Box(min(own.x1, box.x1), min(own.y1, box.y1), max(own.x0, box.x0), max(own.y0, box.y0))
     if between.x1 > between.x0 and between.y1 > between.y0:
-        own_lines = {(number, index) for number, index in caption.spans}
-        del own_lines
         blocked = sum(1 for wall in plan.walls if overlap(wall, between) > 0.5 * area(wall) and overlap(wall, own) < 1)
         cost += min(4 * FAR, 60 * blocked)
     return cost + size

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from harvest.layout import Line, Page, area, overlap, union, x_overlap
+from harvest.layout import Line, Page, area, overlap, union, x_overlap, y_overlap
 from harvest.records import Box
 
 FURNITURE, PROSE, OTHER = "furniture", "prose", "other"
@@ -32,6 +32,8 @@ class Document:
     gap: float
     """usual distance between two lines of running text, in line heights (0.2 = 20 % of the height)"""
     roles: tuple[tuple[str, ...], ...]
+    repeated: frozenset[tuple[int, int]] = frozenset()
+    """(page, graphic) of logos, rules and banners"""
 
     def text_lines(self, page: Page) -> list[Line]:
         """The page's lines without furniture."""
@@ -41,7 +43,8 @@ class Document:
 
 def read_document(pages: Sequence[Page]) -> Document:
     """Roles and styles for the pages of one document."""
-    furniture = find_furniture(pages)
+    repeated = repeated_graphics(pages)
+    furniture = find_furniture(pages, repeated)
     styles: Counter[tuple[str, int]] = Counter()
     for page in pages:
         for index, line in enumerate(page.lines):
@@ -62,17 +65,17 @@ def read_document(pages: Sequence[Page]) -> Document:
     roles = tuple(
         roles_of(page, groups, furniture, prose_styles, body) for page, groups in zip(pages, grouped, strict=True)
     )
-    return Document(tuple(pages), body, prose_styles, max(0.0, gap), roles)
+    return Document(tuple(pages), body, prose_styles, max(0.0, gap), roles, frozenset(repeated))
 
 
-def find_furniture(pages: Sequence[Page]) -> set[tuple[int, int]]:
+def find_furniture(pages: Sequence[Page], repeated: set[tuple[int, int]]) -> set[tuple[int, int]]:
     """(page, line) of headers, footers, page numbers and margin line numbers."""
     seen: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
     found: set[tuple[int, int]] = set()
     for page in pages:
         for index, line in enumerate(page.lines):
             in_margin = line.box.y1 < 0.12 * page.height or line.box.y0 > 0.88 * page.height
-            at_side = line.box.x1 < 0.07 * page.width or line.box.x0 > 0.93 * page.width
+            at_side = line.box.x1 < 0.12 * page.width or line.box.x0 > 0.88 * page.width
             if PAGE_NUMBER.match(line.text) and (line.box.y1 < 0.09 * page.height or line.box.y0 > 0.91 * page.height):
                 found.add((page.number, index))
             elif (in_margin or (at_side and not line.upright)) and not CAPTIONED.match(line.text):
@@ -81,10 +84,45 @@ def find_furniture(pages: Sequence[Page]) -> set[tuple[int, int]]:
         found |= line_numbers(page)
     for (key, row), places in seen.items():
         near = places + seen.get((key, row + 1), [])
-        if len({page for page, _ in near}) >= 2 and sum(map(str.isalpha, key)) >= 3:
+        if len({page for page, _ in near}) >= 2 and (
+            sum(map(str.isalpha, key)) >= 3 or not pages[places[0][0] - 1].lines[places[0][1]].upright
+        ):
             found.update(near)
+    for page in pages:
+        found -= behind_other_text(page, found)
+        found -= titles_of_figures(page, found, repeated)
     while inner := {place for place in found if runs_on(pages[place[0] - 1], place[1], found)}:
         found -= inner
+    return found
+
+
+def behind_other_text(page: Page, furniture: set[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Lines taken for headers or footers though other text stands between them and the page's edge."""
+    kept = [line.box for i, line in enumerate(page.lines) if (page.number, i) not in furniture and line.upright]
+    top = min((box.y0 for box in kept), default=page.height)
+    bottom = max((box.y1 for box in kept), default=0.0)
+    return {
+        (page.number, i)
+        for i, line in enumerate(page.lines)
+        if (page.number, i) in furniture
+        and line.upright
+        and len(line.text) > 4
+        and top + 2 < line.box.y0
+        and line.box.y1 < bottom - 2
+    }
+
+
+def titles_of_figures(
+    page: Page, furniture: set[tuple[int, int]], repeated: set[tuple[int, int]]
+) -> set[tuple[int, int]]:
+    """Lines taken for headers or footers that stand right on a picture or drawing of this page alone."""
+    graphics = [g.box for i, g in enumerate(page.graphics) if (page.number, i) not in repeated]
+    found = set()
+    for number, index in furniture:
+        if number == page.number and page.lines[index].upright and not PAGE_NUMBER.match(page.lines[index].text):
+            box = page.lines[index].box
+            if any(x_overlap(box, other) > 0 and y_overlap(box, other) > -10 for other in graphics):
+                found.add((number, index))
     return found
 
 
@@ -100,6 +138,18 @@ def runs_on(page: Page, index: int, furniture: set[tuple[int, int]]) -> bool:
         if -0.4 * line.height < gap < 0.6 * line.height and x_overlap(line.box, other.box) > 0:
             return True
     return False
+
+
+def repeated_graphics(pages: Sequence[Page]) -> set[tuple[int, int]]:
+    """(page, graphic) of what stands at one place on many pages: logos, rules, banners."""
+    places: dict[tuple[int, int, int, int], list[tuple[int, int]]] = defaultdict(list)
+    for page in pages:
+        for index, graphic in enumerate(page.graphics):
+            edge = graphic.box.y1 < 0.15 * page.height or graphic.box.y0 > 0.85 * page.height
+            if (edge or graphic.rule) and area(graphic.box) < 0.15 * page.width * page.height:
+                x0, y0, x1, y1 = graphic.box
+                places[round(x0 / 3), round(y0 / 3), round(x1 / 3), round(y1 / 3)].append((page.number, index))
+    return {place for found in places.values() if len({page for page, _ in found}) >= 2 for place in found}
 
 
 def line_numbers(page: Page) -> set[tuple[int, int]]:
@@ -167,7 +217,8 @@ def roles_of(
         known = any(line.style in prose_styles for line in lines)
         mean = characters / len(lines)
         wordy = letters > 0.6 * characters and spaces > 0.07 * characters
-        if not wordy or not ((len(group) >= 2 and mean >= 25) or (known and characters >= 40)):
+        long_known = known and (characters >= 40 or (len(group) >= 2 and mean >= 25))
+        if not wordy or not (long_known or (len(group) >= 4 and mean >= 35)):
             continue
         box = union(line.box for line in lines)
         inside = any(overlap(box, holder) > 0.95 * area(box) for holder in holders)

@@ -53,38 +53,76 @@ class Plan:
     walls: tuple[Box, ...]
     loose: tuple[int, ...]
     """lines that are neither running text nor caption nor furniture, so may be part of a figure"""
+    kept: tuple[int, ...] = ()
+    """graphics that may be part of a figure"""
+    typeset: frozenset[tuple[int, int]] = frozenset()
+    """first lines of the captions of tables that are set as text, so need no region"""
 
 
-def repeated_graphics(pages: Sequence[Page]) -> set[tuple[int, int]]:
-    """(page, graphic) of what stands at one place on many pages: logos, rules, banners."""
-    places: dict[tuple[int, int, int, int], list[tuple[int, int]]] = defaultdict(list)
-    for page in pages:
-        for index, graphic in enumerate(page.graphics):
-            edge = graphic.box.y1 < 0.15 * page.height or graphic.box.y0 > 0.85 * page.height
-            if (edge or graphic.rule) and area(graphic.box) < 0.15 * page.width * page.height:
-                x0, y0, x1, y1 = graphic.box
-                places[round(x0 / 3), round(y0 / 3), round(x1 / 3), round(y1 / 3)].append((page.number, index))
-    return {place for found in places.values() if len({page for page, _ in found}) >= 2 for place in found}
-
-
-def plan_page(document: Document, page: Page, captions: Sequence[Caption], furniture: set[tuple[int, int]]) -> Plan:
+def plan_page(document: Document, page: Page, captions: Sequence[Caption]) -> Plan:
     """Regions and walls of one page; ``captions`` are those that have lines on it."""
     roles = list(document.roles[page.number - 1])
     captioned = {index for caption in captions for number, index in caption.spans if number == page.number}
+    tables: list[Box] = []
+    typeset: set[tuple[int, int]] = set()
     for caption in captions:
         if caption.is_table and caption.page == page.number:
-            for index in table_lines(page, roles, captioned, caption):
+            cells = table_lines(page, roles, captioned, caption, document.body)
+            for index in cells:
                 roles[index] = PROSE
+            if len(cells) >= 4:
+                tables.append(union(page.lines[index].box for index in cells))
+                typeset.add(caption.spans[0])
     walls = [line.box for i, line in enumerate(page.lines) if i in captioned or roles[i] == PROSE]
     bars = [line.box for i, line in enumerate(page.lines) if roles[i] == FURNITURE and line.upright]
     loose = tuple(i for i in range(len(page.lines)) if roles[i] == OTHER and i not in captioned)
+    unframed = without_frames(page, range(len(page.graphics)), walls)
     kept = [
         index
-        for index, graphic in enumerate(page.graphics)
-        if (page.number, index) not in furniture and not holds_text(graphic.box, walls, graphic.image >= 0)
+        for index in unframed
+        if (graphic := page.graphics[index])
+        and (page.number, index) not in document.repeated
+        and not holds_text(graphic.box, walls, graphic.image >= 0)
+        and not (graphic.image < 0 and any(within(graphic.box, table) for table in tables))
     ]
     regions = group(page, kept, loose, [*walls, *bars])
-    return Plan(page, regions, tuple(walls), loose)
+    return Plan(page, regions, tuple(walls), loose, tuple(kept), frozenset(typeset))
+
+
+def within(box: Box, table: Box) -> bool:
+    """Whether a drawing lies in a table (its rules may reach a little out of the text)."""
+    middle_x, middle_y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+    inside = table.x0 - 6 < middle_x < table.x1 + 6 and table.y0 - 6 < middle_y < table.y1 + 6
+    return inside and area(box) <= 1.2 * area(table) + 200
+
+
+def without_frames(page: Page, kept: Sequence[int], walls: Sequence[Box]) -> list[int]:
+    """Without the rules and corners that together frame a figure with its caption, or a box of text."""
+    thin = [
+        index
+        for index in kept
+        if page.graphics[index].rule
+        or max(
+            page.graphics[index].box.x1 - page.graphics[index].box.x0,
+            page.graphics[index].box.y1 - page.graphics[index].box.y0,
+        )
+        < 8
+    ]
+    if not any(page.graphics[index].rule for index in thin):
+        return list(kept)
+    grid = np.zeros((int(page.height / CELL) + 2, int(page.width / CELL) + 2), np.uint8)
+    for index in thin:
+        paint(grid, page.graphics[index].box, 0.5, 1)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(grid, connectivity=8)
+    frames = set()
+    for label in range(1, len(stats)):
+        x, y, width, height, _ = (float(value) * CELL for value in stats[label])
+        if min(width, height) > 30 and holds_text(Box(x, y, x + width, y + height), walls, False):
+            frames.add(label)
+    if not frames:
+        return list(kept)
+    dropped = {index for index in thin if label_at(labels, page.graphics[index].box) in frames}
+    return [index for index in kept if index not in dropped]
 
 
 def holds_text(box: Box, walls: Iterable[Box], image: bool) -> bool:
@@ -93,7 +131,9 @@ def holds_text(box: Box, walls: Iterable[Box], image: bool) -> bool:
     return covered >= (4 if image else 1)
 
 
-def table_lines(page: Page, roles: Sequence[str], captioned: set[int], caption: Caption) -> list[int]:
+def table_lines(
+    page: Page, roles: Sequence[str], captioned: set[int], caption: Caption, body: tuple[str, int]
+) -> list[int]:
     """The cells under a table's caption: rows of short text, down to running text, a picture or a wide gap."""
     rows = sorted(
         (i for i, line in enumerate(page.lines) if i not in captioned and roles[i] != FURNITURE and line.upright),
@@ -101,7 +141,8 @@ def table_lines(page: Page, roles: Sequence[str], captioned: set[int], caption: 
     )
     pictures = [graphic.box for graphic in page.graphics if graphic.image >= 0 and area(graphic.box) > 2000]
     rules = [g.box for g in page.graphics if g.rule and g.box.y1 - g.box.y0 < 3]
-    bottom, found = caption.box.y1, []
+    found: list[int] = []
+    bottom, prose = caption.box.y1, 0
     x0, x1 = caption.box.x0 - 5, caption.box.x1 + 5
     for rule in rules:
         if -4 < rule.y0 - caption.box.y1 < 20 and x_overlap(rule, caption.box) > 0:
@@ -116,7 +157,8 @@ def table_lines(page: Page, roles: Sequence[str], captioned: set[int], caption: 
         blocked = any(x_overlap(p, line.box) > 0 and p.y0 < line.box.y1 and p.y1 > bottom for p in pictures)
         if gap > limit or blocked:
             break
-        if roles[index] == PROSE and line.style[1] >= caption.style[1] + 1:
+        prose += roles[index] == PROSE and line.style == body and len(line.text) > 40
+        if prose > (0 if len(found) > 3 else 2):
             break
         found.append(index)
         bottom = max(bottom, line.box.y1)
@@ -175,15 +217,16 @@ def label_at(labels: np.ndarray, box: Box) -> int:
 def completed(plan: Plan, regions: Sequence[Region]) -> Box:
     """The box of a figure: its regions and the loose texts and rules that belong to them (letters, titles, keys)."""
     box = union(region.box for region in regions)
-    texts = [plan.page.lines[index].box for index in plan.loose]
-    rules = [graphic.box for graphic in plan.page.graphics if graphic.rule]
+    lines = [plan.page.lines[index] for index in plan.loose]
+    styles = {line.style for line in lines if overlap(line.box, box) > 0.5 * area(line.box)}
+    rules = [plan.page.graphics[index].box for index in plan.kept if plan.page.graphics[index].rule]
     for _ in range(3):
         grown = box
-        for text in texts:
-            inside = overlap(text, box) > 0.5 * area(text)
-            beside = x_overlap(text, box) > -8 and y_overlap(text, box) > -8
-            if (inside or beside) and area(text) < 0.5 * area(box):
-                grown = allowed(grown, text, plan.walls)
+        for line in lines:
+            reach = 24 if line.style in styles else 8
+            near = x_overlap(line.box, box) > -8 and y_overlap(line.box, box) > -reach
+            if near and area(line.box) < 0.5 * area(box):
+                grown = allowed(grown, line.box, plan.walls)
         for rule in rules:
             if x_overlap(rule, box) > -2 and y_overlap(rule, box) > -2 and contained(rule, box, 12):
                 grown = allowed(grown, rule, plan.walls)
