@@ -1,4 +1,4 @@
-"""The drawn corpus: same bytes from the same seed, truth that agrees with what was drawn, classes apart in the lungs only."""
+"""The drawn corpus: same seed, same bytes; truth that agrees with what was drawn; classes apart in the lungs only."""
 
 from __future__ import annotations
 

@@ -284,7 +284,8 @@ def test_oa_service_and_its_package(server: StandIn) -> None:
     href = link.get("href", "")
     assert href.startswith("ftp://")
     data = get(server, "/oa/" + href.split("/", 3)[3]).content
-    names = tarfile.open(fileobj=io.BytesIO(data)).getnames()
+    with tarfile.open(fileobj=io.BytesIO(data)) as package:
+        names = package.getnames()
     assert f"{opened}/{opened}.nxml" in names and any(n.endswith(".jpg") for n in names)
 
 
@@ -390,10 +391,10 @@ def test_command_gets_the_address_and_its_status_comes_back(corpus: Path, tmp_pa
         "import sys, urllib.request\n"
         "print(urllib.request.urlopen(sys.argv[1] + '/www.medrxiv.org/robots.txt').read().decode())\nsys.exit(7)\n"
     )
+    serve = [sys.executable, "-m", "harvest.sample.serve", "--corpus", str(corpus)]
     done = subprocess.run(
-        [sys.executable, "-m", "harvest.sample.serve", "--corpus", str(corpus), "--", "python", str(script), "{standin}"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [*serve, "--", "python", str(script), "{standin}"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 7 and "Crawl-delay: 7" in done.stdout
 
 
@@ -414,5 +415,5 @@ def test_busy_port_is_an_error(corpus: Path) -> None:
 
 
 def test_folder_that_is_no_corpus(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="python -m harvest.sample"):
+    with pytest.raises(StoreError, match="run python -m"):
         StandIn(tmp_path)
