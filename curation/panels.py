@@ -1,9 +1,8 @@
-"""Compound figure -> panel boxes: recursive cuts along gutters, whatever their colour.
+"""Compound figure -> panel boxes: recursive cuts along gutters and along straight edges.
 
-A figure is cut where a line across the whole region is empty (white, black or the colour of the figure's own margin).
-Letters and words that stand free in the margin are taken off first, because a letter in a gutter would close it. On
-black
-pages the gutter and the air around a body look alike, so cuts there must leave parts of comparable size.
+A region is cut where a line across all of it is empty (the page's colour) and a neighbour's side runs straight along
+the gap, or where no gap is left but a straight edge crosses the region. Weak lines count only where they repeat at
+equal distances, as panels do. Letters that stand free are taken off first, because a letter in a gutter would close it.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ import itertools
 import cv2
 import numpy as np
 
+from curation.layout import SIDE, Region, cuts
 from curation.raster import grey, squeeze
 
-VERSION = "panels-1"
+VERSION = "panels-2"
 Box = tuple[int, int, int, int]
-WORK = 1000
-"""pixels of the longer side at which layouts are found"""
-SMALLEST = 28
-"""pixels (at work size): no panel is thinner"""
+WORK = 1800
+"""pixels of the longer side at which layouts are found; gutters of two pixels must survive"""
+DEPTH = 6
 
 
 def find_panels(image: np.ndarray) -> list[Box]:
@@ -28,9 +27,10 @@ def find_panels(image: np.ndarray) -> list[Box]:
     luma = grey(image)
     height, width = luma.shape
     small, factor = squeeze(luma, WORK)
-    boxes = cut(small)
-    boxes = [_scaled(box, factor, width, height) for box in boxes] or [(0, 0, width, height)]
-    return reading_order(boxes)
+    if min(small.shape) < 2 * SIDE and max(small.shape) < 4 * SIDE:
+        return [(0, 0, width, height)]
+    boxes = [_scaled(box, factor, width, height) for box in layout(small)]
+    return reading_order(boxes) if len(boxes) > 1 else [(0, 0, width, height)]
 
 
 def _scaled(box: Box, factor: float, width: int, height: int) -> Box:
@@ -39,9 +39,7 @@ def _scaled(box: Box, factor: float, width: int, height: int) -> Box:
 
 
 def reading_order(boxes: list[Box]) -> list[Box]:
-    """Rows from the top, inside a row from the left; boxes share a row if they overlap by half the lower one's
-    height.
-    """
+    """Rows from the top, in a row from the left; boxes share a row if they overlap by half the lower one's height."""
     rows: list[list[Box]] = []
     for box in sorted(boxes, key=lambda b: (b[1], b[0])):
         for row in rows:
@@ -55,33 +53,34 @@ def reading_order(boxes: list[Box]) -> list[Box]:
     return [box for row in rows for box in sorted(row)]
 
 
-def background(luma: np.ndarray) -> int:
-    """Grey of the page: of the lines that run empty across the picture, else of its border."""
+def page_grey(luma: np.ndarray) -> int:
+    """Grey of the page: what most empty lines across the whole picture have; else of the border's lighter half."""
+    found: list[float] = []
+    for lines in (luma, luma.T):
+        spread = np.percentile(lines, 99.8, axis=1) - np.percentile(lines, 0.2, axis=1)
+        found += [float(v) for v in np.median(lines[spread < 12], axis=1)]
+    if found:
+        values, counts = np.unique((np.array(found) // 8).astype(int), return_counts=True)
+        return min(255, int(values[counts.argmax()]) * 8 + 4)
     border = np.concatenate([luma[0], luma[-1], luma[:, 0], luma[:, -1]])
-    flat = [luma[r] for r in range(luma.shape[0])] + [luma[:, c] for c in range(luma.shape[1])]
-    means = np.array([line.mean() for line in flat if line.std() < 6])
-    if means.size:
-        light, dark = (means > 235).sum(), (means < 20).sum()
-        if light or dark:
-            return 255 if light >= dark else 0
     return 255 if np.median(border) > 128 else 0
 
 
-def cut(luma: np.ndarray) -> list[Box]:
+def layout(luma: np.ndarray) -> list[Box]:
     """Panel boxes of a grey picture at work size."""
-    page = background(luma)
-    ink = (luma < 238) if page else (luma > 22)
-    ink = without_letters(ink)
-    boxes: list[Box] = []
-    _divide(ink, (0, 0, luma.shape[1], luma.shape[0]), page, boxes, 0)
-    return boxes
+    page = page_grey(luma)
+    ink = np.abs(luma.astype(np.int16) - page) > 20
+    region = Region(luma, without_letters(ink), ink, page < 64, (0, 0, luma.shape[1], luma.shape[0]))
+    leaves: list[Region] = []
+    _divide(region, leaves, 0)
+    return settle([leaf for leaf in leaves if not leaf.empty()])
 
 
 def without_letters(ink: np.ndarray) -> np.ndarray:
     """Ink without components of the size of letters that nothing else touches."""
-    _count, labels, stats, _ = cv2.connectedComponentsWithStats(ink.astype(np.uint8), connectivity=8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(ink.astype(np.uint8), connectivity=8)
     high, wide = stats[:, cv2.CC_STAT_HEIGHT], stats[:, cv2.CC_STAT_WIDTH]
-    limit = max(12, min(ink.shape) // 12)
+    limit = max(14, min(ink.shape) // 16)
     small = (high <= limit) & (wide <= limit * 2)
     small[0] = False
     kept = ink.copy()
@@ -89,50 +88,53 @@ def without_letters(ink: np.ndarray) -> np.ndarray:
     return kept if kept.sum() > 0.3 * ink.sum() else ink
 
 
-def _divide(ink: np.ndarray, box: Box, page: int, out: list[Box], depth: int) -> None:
-    box = _trim(ink, box) if page else box
-    x0, y0, x1, y1 = box
-    if x1 - x0 < SMALLEST or y1 - y0 < SMALLEST:
+def _divide(region: Region, out: list[Region], depth: int) -> None:
+    core = region.trimmed()
+    if min(core.width, core.height) < SIDE:
         return
-    if depth < 8:
-        for axis in (0, 1) if (y1 - y0) >= (x1 - x0) else (1, 0):
-            parts = _parts(ink[y0:y1, x0:x1], axis, page)
-            if len(parts) > 1:
-                for a, b in parts:
-                    part = (x0, y0 + a, x1, y0 + b) if axis == 0 else (x0 + a, y0, x0 + b, y1)
-                    _divide(ink, part, page, out, depth + 1)
-                return
-    out.append(box)
+    if depth < DEPTH:
+        options = [(axis, *cuts(core, axis)) for axis in (0, 1)]
+        axis, parts, _strength = max(options, key=lambda o: (o[2], o[0]))
+        if len(parts) > 1:
+            start = core.box[1 - axis] - region.box[1 - axis]
+            ends = [0, *(start + b for _, b in parts[:-1]), region.height if axis == 0 else region.width]
+            for a, b in itertools.pairwise(ends):
+                _divide(region.part(axis, a, b), out, depth + 1)
+            return
+    out.append(region)
 
 
-def _trim(ink: np.ndarray, box: Box) -> Box:
-    x0, y0, x1, y1 = box
-    region = ink[y0:y1, x0:x1]
-    rows, columns = np.flatnonzero(region.mean(1) > 0.004), np.flatnonzero(region.mean(0) > 0.004)
-    if not rows.size or not columns.size:
-        return (x0, y0, x0, y0)
-    return x0 + int(columns[0]), y0 + int(rows[0]), x0 + int(columns[-1]) + 1, y0 + int(rows[-1]) + 1
+def settle(leaves: list[Region]) -> list[Box]:
+    """Boxes of the leaves: sides where straight sides end, else where other panels have theirs, else ink or cell.
+
+    On a light page a side whose tissue is as white as the page was trimmed too far, and neighbours in its row or column
+    say how far to widen it. On a dark page the air around a body is kept, up to the nearest side of another panel.
+    """
+    cells = [leaf.box for leaf in leaves]
+    inner = [leaf.inked(whole=leaf.drawn()) for leaf in leaves]
+    straight = [leaf.straight() for leaf in leaves]
+    result = []
+    for n, leaf in enumerate(leaves):
+        sides = list(inner[n])
+        for side in range(4):
+            if straight[n][side]:
+                continue
+            axis, low = side % 2, side < 2
+            first, last = (cells[n][side], inner[n][side]) if low else (inner[n][side], cells[n][side])
+            others = [m for m in range(len(leaves)) if m != n]
+            if not leaf.dark:
+                others = [m for m in others if _beside(inner[m], inner[n], axis)]
+            seen = [(inner if straight[m][side] or not leaf.dark else cells)[m][side] for m in others]
+            seen = [v for v in seen if first <= v <= last]
+            if leaf.dark:
+                sides[side] = cells[n][side] if not seen else max(seen) if low else min(seen)
+            elif seen:
+                sides[side] = min(seen) if low else max(seen)
+        result.append((sides[0], sides[1], sides[2], sides[3]))
+    return result
 
 
-def _parts(ink: np.ndarray, axis: int, page: int) -> list[tuple[int, int]]:
-    """Runs of lines with ink along ``axis`` (0: cuts between rows), thin ones joined to the nearer neighbour."""
-    filled = ink.mean(axis=1 - axis) > 0.004
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], filled.astype(np.int8), [0]])))
-    runs = [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-    length = filled.size
-    least = max(SMALLEST, 0.12 * length if page else 0.2 * length)
-    merged: list[list[int]] = [list(run) for run in runs]
-    while len(merged) > 1:
-        thin = min(range(len(merged)), key=lambda i: merged[i][1] - merged[i][0])
-        if merged[thin][1] - merged[thin][0] >= least:
-            break
-        before = merged[thin][0] - merged[thin - 1][1] if thin else length
-        after = merged[thin + 1][0] - merged[thin][1] if thin + 1 < len(merged) else length
-        other = thin - 1 if before <= after else thin + 1
-        low, high = sorted((thin, other))
-        merged[low] = [merged[low][0], merged[high][1]]
-        del merged[high]
-    if page or len(merged) < 2:
-        return [(a, b) for a, b in merged]
-    middles = [0, *((merged[i][1] + merged[i + 1][0]) // 2 for i in range(len(merged) - 1)), length]
-    return list(itertools.pairwise(middles))
+def _beside(a: Box, b: Box, axis: int) -> bool:
+    """True if two boxes share a column (axis 0: x sides are compared) or a row (axis 1)."""
+    shared = min(a[axis + 2], b[axis + 2]) - max(a[axis], b[axis])
+    return shared > 0.5 * max(a[axis + 2] - a[axis], b[axis + 2] - b[axis])

@@ -1,0 +1,201 @@
+"""Lines that may separate panels, how sure each is, and which of them to cut along; pure geometry under `panels`."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+import numpy as np
+
+Box = tuple[int, int, int, int]
+SIDE = 28
+"""pixels (at work size): no panel is thinner"""
+EMPTY = 0.0015
+"""share of a line's pixels that may differ from the page in an empty line"""
+STRONG, WEAK = 0.42, 0.2
+"""strength of a line that is cut along by itself, and of one that must repeat at equal distances"""
+STEP = 14
+"""grey levels of a step between two panels that touch"""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of the figure with its pixels, its ink (not page) and whether the page is dark."""
+
+    luma: np.ndarray = field(repr=False)
+    ink: np.ndarray = field(repr=False)
+    every: np.ndarray = field(repr=False)
+    """ink with the free letters that `ink` leaves out"""
+    dark: bool
+    box: Box
+
+    @property
+    def width(self) -> int:
+        return self.box[2] - self.box[0]
+
+    @property
+    def height(self) -> int:
+        return self.box[3] - self.box[1]
+
+    def part(self, axis: int, a: int, b: int) -> Region:
+        """Rows (axis 0) or columns (axis 1) from ``a`` to ``b`` of the region."""
+        x0, y0, x1, y1 = self.box
+        if axis == 0:
+            return Region(self.luma[a:b], self.ink[a:b], self.every[a:b], self.dark, (x0, y0 + a, x1, y0 + b))
+        return Region(self.luma[:, a:b], self.ink[:, a:b], self.every[:, a:b], self.dark, (x0 + a, y0, x0 + b, y1))
+
+    def bounds(self, whole: bool = False) -> Box | None:
+        """Rectangle of the ink (``whole``: letters too) inside the region, or None."""
+        ink = self.every if whole else self.ink
+        rows, columns = np.flatnonzero(ink.mean(1) > EMPTY), np.flatnonzero(ink.mean(0) > EMPTY)
+        if not rows.size or not columns.size:
+            return None
+        return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+    def trimmed(self) -> Region:
+        """Without the page around it; on a dark page only where a straight side ends the picture."""
+        found = self.bounds()
+        if found is None:
+            return self
+        x0, y0, x1, y1 = found
+        if self.dark:
+            ink = self.ink
+            x0 = x0 if ink[:, x0 : x0 + 3].any(1).mean() > 0.5 else 0
+            x1 = x1 if ink[:, x1 - 3 : x1].any(1).mean() > 0.5 else self.width
+            y0 = y0 if ink[y0 : y0 + 3].any(0).mean() > 0.5 else 0
+            y1 = y1 if ink[y1 - 3 : y1].any(0).mean() > 0.5 else self.height
+        return self.part(0, y0, y1).part(1, x0, x1)
+
+    def inked(self, whole: bool = False) -> Box:
+        """Rectangle of the ink, in the figure's pixels; the whole region if there is none."""
+        x0, y0, x1, y1 = self.bounds(whole) or (0, 0, self.width, self.height)
+        return self.box[0] + x0, self.box[1] + y0, self.box[0] + x1, self.box[1] + y1
+
+    def straight(self) -> tuple[bool, bool, bool, bool]:
+        """Whether ink runs straight along the left, top, right and bottom side of `inked`."""
+        found = self.bounds()
+        if found is None:
+            return False, False, False, False
+        x0, y0, x1, y1 = found
+        ink = self.ink[y0:y1, x0:x1]
+        return (
+            bool(ink[:, :3].any(1).mean() > 0.45),
+            bool(ink[:3].any(0).mean() > 0.45),
+            bool(ink[:, -3:].any(1).mean() > 0.45),
+            bool(ink[-3:].any(0).mean() > 0.45),
+        )
+
+    def empty(self) -> bool:
+        """True if nothing but page is in it."""
+        return bool(self.ink.mean() < 0.02)
+
+    def drawn(self) -> bool:
+        """True for charts and line art: most of it is page."""
+        return not self.dark and bool(self.ink.mean() < 0.45)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A candidate: lines ``start`` to ``stop`` (exclusive; equal for touching panels) and its strength in 0..1."""
+
+    start: int
+    stop: int
+    strength: float
+
+    @property
+    def middle(self) -> int:
+        return (self.start + self.stop) // 2
+
+
+def gaps(region: Region, axis: int) -> list[Line]:
+    """Empty lines between ink, with the share of their length along which a neighbour's side runs straight."""
+    ink = region.ink if axis == 0 else region.ink.T
+    filled = ink.mean(axis=1) > EMPTY
+    edges = np.flatnonzero(np.diff(filled.astype(np.int8)))
+    found = []
+    for a, b in itertools.pairwise(edges):
+        start, stop = int(a) + 1, int(b) + 1
+        if filled[start]:
+            continue
+        before, after = ink[max(0, start - 3) : start].any(0).mean(), ink[stop : stop + 3].any(0).mean()
+        found.append(Line(start, stop, float(max(before, after) * 0.5 + min(before, after) * 0.5)))
+    return found
+
+
+def steps(region: Region, axis: int) -> list[Line]:
+    """Straight edges across the region: lines where far more pixels jump than in the lines around."""
+    luma = (region.luma if axis == 0 else region.luma.T).astype(np.int16)
+    if luma.shape[0] < 2 * SIDE or region.drawn():
+        return []
+    jump = (np.abs(np.diff(luma, axis=0)) > STEP).mean(axis=1)
+    around = np.convolve(np.pad(jump, 8, mode="edge"), np.r_[np.ones(6), np.zeros(5), np.ones(6)] / 12, mode="valid")
+    excess = jump - around
+    page = ~(region.every if axis == 0 else region.every.T)
+    bare = page.mean(axis=1)
+    found = []
+    for i in range(SIDE, len(excess) - SIDE):
+        if excess[i] >= 0.25 and excess[i] == excess[max(0, i - 4) : i + 5].max():
+            beside = bare[max(0, i - 7) : i - 1].mean(), bare[i + 3 : i + 9].mean()
+            if region.dark or max(beside) < 0.5:  # the side of a bar or frame has page beside it
+                found.append(Line(i + 1, i + 1, float(excess[i])))
+    return found
+
+
+def cuts(region: Region, axis: int) -> tuple[list[tuple[int, int]], float]:
+    """``(parts, strength)`` along an axis (0: rows); one part if there is nothing to cut."""
+    length = region.height if axis == 0 else region.width
+    lines = gaps(region, axis)
+    lines += [s for s in steps(region, axis) if all(not g.start - 4 <= s.middle <= g.stop + 4 for g in lines)]
+    lines.sort(key=lambda g: g.middle)
+    least = max(SIDE, 0.1 * length)
+    strong = [g for g in lines if g.strength >= STRONG or (g.stop > g.start and _between_drawings(region, axis, g))]
+    parts, strength = _parts(strong, length, least, region, axis), max((g.strength for g in strong), default=0.0)
+    if len(parts) > 1:
+        return parts, strength
+    for count in range(8, 1, -1):
+        chosen = _equal(lines, count, length, region, axis)
+        if chosen:
+            return _parts(chosen, length, least, region, axis), float(np.mean([g.strength for g in chosen])) + 0.01
+    return [(0, length)], 0.0
+
+
+def _parts(lines: list[Line], length: int, least: float, region: Region, axis: int) -> list[tuple[int, int]]:
+    """Parts between lines; lines that leave a thin part are given up, weakest first."""
+    chosen = list(lines)
+    while chosen:
+        ends = [0, *(g.middle for g in chosen), length]
+        sizes = np.diff(ends)
+        thin = int(np.argmin(sizes))
+        if sizes[thin] >= least and sizes[thin] >= 0.2 * sizes.max():
+            break
+        beside = [i for i in (thin - 1, thin) if 0 <= i < len(chosen)]
+        del chosen[min(beside, key=lambda i: chosen[i].strength)]
+    ends = [0, *(g.middle for g in chosen), length]
+    return list(itertools.pairwise(ends))
+
+
+def _between_drawings(region: Region, axis: int, gap: Line) -> bool:
+    """True if line art lies on both sides: charts have no straight sides, their gaps count by width."""
+    if region.dark:
+        return False
+    length = region.height if axis == 0 else region.width
+    sides = region.part(axis, 0, gap.start), region.part(axis, gap.stop, length)
+    return all(s.drawn() for s in sides) and gap.stop - gap.start >= max(4, 0.012 * length)
+
+
+def _equal(lines: list[Line], count: int, length: int, region: Region, axis: int) -> list[Line]:
+    """The lines nearest to ``count`` equal parts, if there is one at each place and together they are sure enough."""
+    if length / count < max(SIDE, 40):
+        return []
+    chosen = []
+    for n in range(1, count):
+        place, slack = n * length / count, max(3.0, 0.03 * length / count + 11)
+        near = [g for g in lines if g.start - slack <= place <= g.stop + slack]
+        if not near:
+            return []
+        best = max(near, key=lambda g: (g.strength, -abs(g.middle - place)))
+        if best.stop > best.start and best.strength < STRONG:
+            middle = int(np.clip(round(place), best.start, best.stop))
+            best = Line(middle, middle, best.strength if not region.dark else max(best.strength, WEAK))
+        chosen.append(best)
+    return chosen if np.mean([g.strength for g in chosen]) >= (WEAK if region.dark else 0.3) else []

@@ -1,0 +1,121 @@
+"""Panels: boxes of drawn figures are found, single pictures stay whole, order is reading order."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from curation.panels import find_panels, reading_order
+from curation.raster import ImageError, read
+from harvest.sample.distractors import draw_distractor
+from harvest.sample.phantom import draw_patient
+from harvest.sample.picture import draw_figure
+
+Box = tuple[int, int, int, int]
+
+
+def iou(a: Box, b: Box) -> float:
+    wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    both = max(0, wide) * max(0, high)
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+
+
+def tile(number: int, size: tuple[int, int] = (220, 160)) -> np.ndarray:
+    patient = draw_patient(2, f"t{number}", ["covid", "normal", "lobar", "emphysema"][number % 4])
+    grey = draw_figure(9, f"t{number}", [(patient, 0.5)], window="lung").pixels
+    return cv2.resize(grey if grey.ndim == 2 else grey[..., 0], size, interpolation=cv2.INTER_AREA)
+
+
+def figure(count: int, columns: int, gutter: int, page: int) -> tuple[np.ndarray, list[Box]]:
+    wide, high = 220, 160
+    rows = -(-count // columns)
+    canvas = np.full((rows * high + (rows - 1) * gutter, columns * wide + (columns - 1) * gutter), page, np.uint8)
+    boxes = []
+    for n in range(count):
+        y, x = (n // columns) * (high + gutter), (n % columns) * (wide + gutter)
+        canvas[y : y + high, x : x + wide] = tile(n)
+        cv2.putText(canvas, chr(65 + n), (x + 6, y + 22), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 255, 2, cv2.LINE_AA)
+        boxes.append((x, y, x + wide, y + high))
+    return canvas, boxes
+
+
+@pytest.mark.parametrize("page", [255, 0])
+@pytest.mark.parametrize(
+    ("count", "columns", "gutter"), [(2, 2, 2), (3, 3, 8), (4, 2, 20), (6, 3, 4), (7, 3, 6), (12, 4, 10)]
+)
+def test_panels_between_gutters(count: int, columns: int, gutter: int, page: int) -> None:
+    image, truth = figure(count, columns, gutter, page)
+    found = find_panels(image)
+    assert len(found) == len(truth)
+    assert all(iou(f, t) >= 0.75 for f, t in zip(found, truth, strict=True))
+
+
+def test_most_touching_panels_are_found_without_a_gutter() -> None:
+    hits = total = 0
+    for count, columns in ((2, 2), (4, 2), (6, 3), (9, 3)):
+        image, truth = figure(count, columns, 0, 0)
+        found = find_panels(image)
+        hits += sum(max(iou(f, t) for f in found) >= 0.75 for t in truth)
+        total += max(len(truth), len(found))
+    assert hits / total >= 0.6
+
+
+def test_a_letter_above_each_panel_is_no_panel() -> None:
+    inner, truth = figure(4, 2, 12, 255)
+    canvas = np.full((inner.shape[0] + 70, inner.shape[1] + 20, 3), 255, np.uint8)
+    canvas[30 : 30 + 160, 10 : 10 + inner.shape[1]] = inner[:160, :, None]
+    canvas[70 + 160 : 70 + 320, 10 : 10 + inner.shape[1]] = inner[172:, :, None]
+    for x, y, text in ((12, 24, "A"), (244, 24, "B"), (12, 222, "C"), (244, 222, "D")):
+        cv2.putText(canvas, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (0, 0, 0), 2, cv2.LINE_AA)
+    found = find_panels(canvas)
+    assert len(found) == 4
+    assert iou(found[0], (10, 30, 230, 190)) >= 0.75 and iou(found[3], (242, 230, 462, 390)) >= 0.75
+    assert truth
+
+
+def test_single_pictures_stay_whole() -> None:
+    for number in range(8):
+        image = tile(number, (420, 310))
+        assert find_panels(image) == [(0, 0, 420, 310)]
+
+
+def test_a_chart_is_one_panel() -> None:
+    for number in range(4):
+        image = draw_distractor(["bar", "curve", "scatter", "flow"][number], np.random.default_rng(number))
+        assert len(find_panels(image)) == 1
+
+
+def test_tiny_flat_and_long_pictures_do_not_break() -> None:
+    for shape in ((1, 1), (3, 900), (900, 3), (40, 40), (300, 300)):
+        for value in (0, 128, 255):
+            found = find_panels(np.full(shape, value, np.uint8))
+            assert found == [(0, 0, shape[1], shape[0])]
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    assert all(0 <= x0 < x1 <= 400 and 0 <= y0 < y1 <= 300 for x0, y0, x1, y1 in find_panels(noise))
+
+
+@pytest.mark.parametrize("image", [np.zeros((9, 9), float), np.zeros((9, 9, 4), np.uint8), np.zeros((0, 9), np.uint8)])
+def test_what_is_no_picture_is_refused(image: np.ndarray) -> None:
+    with pytest.raises(ImageError, match="expected"):
+        find_panels(image)
+
+
+def test_reading_order_goes_by_rows_even_if_tops_differ_a_little() -> None:
+    boxes = [(200, 8, 300, 100), (0, 0, 100, 100), (0, 120, 100, 200), (200, 110, 300, 200)]
+    assert reading_order(boxes) == [boxes[1], boxes[0], boxes[2], boxes[3]]
+
+
+@pytest.mark.real
+def test_real_compound_figures(real_data: Path) -> None:
+    hits = found_all = truth_all = 0
+    for item in json.loads((real_data / "panels" / "panels.json").read_text()):
+        found = find_panels(read(real_data / "panels" / item["image"]))
+        truth = [tuple(b) for b in item["panels"]]
+        hits += sum(max(iou(f, t) for f in found) >= 0.75 for t in truth)
+        found_all += len(found)
+        truth_all += len(truth)
+    assert 2 * hits / (found_all + truth_all) >= 0.85
