@@ -10,6 +10,7 @@ nothing that an earlier release had in test is in train or val; same input and s
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import re
@@ -96,36 +97,25 @@ def mark_duplicates(records: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, 
         log.warning("dataset: same pictures not looked for (%s); pip install 'covidct[audit]'", error)
         return records, {"status": "not checked", "reason": f"extra `audit` is not installed: {error.name}"}
     images = [np.asarray(pictures.open_picture(inside(folder, file)).convert("L")) for file in records["file"]]
-    pairs = [(int(pair[0]), int(pair[1]), pair[2]) for pair in duplicates.find(images)]
+    pairs = duplicates.find(images)
     ids = records["image_id"].tolist()
-    linked = _components(len(ids), [(a, b) for a, b, _ in pairs])
     groups = text(records, "duplicate_group").tolist()
-    for members in linked:
+    for members in duplicates.groups(len(ids), pairs):
         name = "same-" + min(ids[index] for index in members)
         for index in members:
             groups[index] = name
-    found: list[dict[str, Any]] = [
-        {"images": sorted([ids[a], ids[b]]), "evidence": str(evidence)} for a, b, evidence in pairs
-    ]
-    found.sort(key=lambda pair: pair["images"])
-    return records.assign(duplicate_group=groups), {"status": "checked", "pairs": found}
+    found = [{"images": sorted([ids[i], ids[j]]), "evidence": plain(evidence)} for i, j, evidence in pairs]
+    return records.assign(duplicate_group=groups), {
+        "status": "checked",
+        "pairs": sorted(found, key=lambda pair: str(pair["images"])),
+    }
 
 
-def _components(count: int, pairs: list[tuple[int, int]]) -> list[list[int]]:
-    parent = list(range(count))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    for a, b in pairs:
-        parent[root(a)] = root(b)
-    members: dict[int, list[int]] = {}
-    for index in {index for pair in pairs for index in pair}:
-        members.setdefault(root(index), []).append(index)
-    return [sorted(group) for _, group in sorted(members.items())]
+def plain(evidence: object) -> object:
+    """Evidence as JSON: fields by name, numbers to three places."""
+    if dataclasses.is_dataclass(evidence) and not isinstance(evidence, type):
+        return {key: round(v, 3) if isinstance(v, float) else v for key, v in dataclasses.asdict(evidence).items()}
+    return str(evidence)
 
 
 def contradictions(records: pd.DataFrame) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from covidct.files import write_text
 
-FOLDERS = {"root": ("published", "root"), "luna": ("luna", "folder")}
+FOLDERS = {"root": ("published", "root"), "luna": ("luna", "root")}
 """option of `covidct profile` -> section and key of params.yaml"""
 NEEDS = {"published": ("root",)}
 """options without which a profile cannot run"""
@@ -47,14 +47,15 @@ def choose(repository: Path, name: str, folders: dict[str, str]) -> Path:
         if not folder.is_dir():
             raise ProfileError(f"--{option} {value}: expected a folder, got none")
         section, key = FOLDERS[option]
-        text = with_value(text, section, key, folder.as_posix())
+        text = with_value(text, section, key, json.dumps(folder.as_posix(), ensure_ascii=False))
+        text = with_value(text, section, "enabled", "true")  # who names a folder wants it read
     target = repository / "params.yaml"
     write_text(target, text)
     return target
 
 
 def with_value(text: str, section: str, key: str, value: str) -> str:
-    """YAML text with ``section.key`` set; everything else, comments too, stays as it is. Raises ProfileError."""
+    """YAML text with ``section.key`` set to ``value``; comments and all else stay as they are. Raises ProfileError."""
     lines = text.splitlines(keepends=True)
     inside = False
     for number, line in enumerate(lines):
@@ -63,6 +64,6 @@ def with_value(text: str, section: str, key: str, value: str) -> str:
         elif inside and (
             found := re.match(rf"^(  {re.escape(key)}:)(\s*)(\"[^\"]*\"|[^#\n]*?)(\s*#.*)?$", line.rstrip("\n"))
         ):
-            lines[number] = f"{found[1]} {json.dumps(value, ensure_ascii=False)}{found[4] or ''}\n"
+            lines[number] = f"{found[1]} {value}{found[4] or ''}\n"
             return "".join(lines)
     raise ProfileError(f"params: expected key {section}.{key}, which this profile does not have")

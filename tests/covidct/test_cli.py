@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from covidct import cli
 from covidct.profiles import ProfileError, choose, with_value
 
-PROFILE = "published:\n  enabled: true # read it\n  root: data/x # folder\nluna:\n  root: data/y\n"
+PROFILE = "published:\n  enabled: true # read it\n  root: data/x # folder\nluna:\n  enabled: false\n  root: data/y\n"
 
 
 @pytest.fixture
@@ -32,6 +32,8 @@ def test_profile_copies_and_writes_the_folder_in(repository: Path, tmp_path: Pat
     text = (repository / "params.yaml").read_text()
     assert text == PROFILE.replace("data/x", json.dumps(folder.as_posix()))
     assert (repository / "profiles" / "published.yaml").read_text() == PROFILE
+    choose(repository, "published", {"root": str(folder), "luna": str(tmp_path)})
+    assert "luna:\n  enabled: true\n" in (repository / "params.yaml").read_text()
     choose(repository, "sample", {})
     assert (repository / "params.yaml").read_text() == PROFILE
 
@@ -51,9 +53,9 @@ def test_profile_refuses(repository: Path, name: str, folders: dict[str, str], w
 
 
 def test_value_in_the_right_section() -> None:
-    assert with_value(PROFILE, "luna", "root", "/l").endswith('luna:\n  root: "/l"\n')
-    with pytest.raises(ProfileError, match=r"luna\.enabled"):
-        with_value(PROFILE, "luna", "enabled", "x")
+    assert with_value(PROFILE, "luna", "root", '"/l"').endswith('luna:\n  enabled: false\n  root: "/l"\n')
+    with pytest.raises(ProfileError, match=r"luna\.size"):
+        with_value(PROFILE, "luna", "size", "x")
 
 
 def test_info_and_check(shared_dataset: Path, caplog: pytest.LogCaptureFixture) -> None:

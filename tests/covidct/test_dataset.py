@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import types
 import zlib
 from pathlib import Path
 
@@ -119,10 +118,8 @@ def test_other_encodings_are_made_uniform(tmp_path: Path) -> None:
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, pairs: list[tuple[int, int, str]]) -> None:
-    module = types.ModuleType("covidct.duplicates")
-    module.find = lambda images: pairs  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "covidct.duplicates", module)
-    monkeypatch.setattr("covidct.duplicates", module, raising=False)
+    duplicates = pytest.importorskip("covidct.duplicates")
+    monkeypatch.setattr(duplicates, "find", lambda images: pairs)
 
 
 def test_same_pictures_are_grouped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,3 +193,14 @@ def test_the_real_release_as_published(real_published: tuple[Path, object], tmp_
     assert "COVID train images" not in said
     assert info["section_iii_a"]["COVID"]["images per patient"] == {"average": 1.638, "maximum": 16, "minimum": 1}
     assert np.isclose(info["section_iii_a"]["COVID"]["height"]["average"], 301.711)
+
+
+def test_without_the_extra_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not looked for is never the same as not found."""
+    monkeypatch.setitem(sys.modules, "covidct.duplicates", None)
+    monkeypatch.delattr("covidct.duplicates", raising=False)
+    table = source(tmp_path / "a", "x")
+    dataset.build([table], tmp_path / "out")
+    status = json.loads((tmp_path / "out" / "dataset.json").read_text())["duplicates"]
+    assert status["status"] == "not checked"
+    assert "audit" in status["reason"]
