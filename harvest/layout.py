@@ -9,9 +9,10 @@ to the page as displayed).
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import pymupdf
@@ -141,7 +142,14 @@ def read_page(page: pymupdf.Page, number: int) -> Page:
     images = tuple(page.get_image_info()) if page.get_images() or b" ID" in page.read_contents() else ()
     graphics = (*placed_images(images, turn, rect), *drawings(page, turn, rect))
     return Page(
-        number, rect.width, rect.height, text, tuple(joined(fragments)), graphics, images, ~turn * page.rotation_matrix
+        number,
+        rect.width,
+        rect.height,
+        text,
+        tuple(joined(fragments, rect.width)),
+        graphics,
+        images,
+        ~turn * page.rotation_matrix,
     )
 
 
@@ -228,17 +236,37 @@ def respaced(fragments: Sequence[Line], textpage: pymupdf.TextPage) -> list[Line
     return result
 
 
-def joined(fragments: Sequence[Line]) -> list[Line]:
+def line_numbers(lines: Sequence[Line], width: float) -> set[int]:
+    """Indices of the line numbers that manuscripts carry in the margin: whole numbers that count up down the page."""
+    columns: dict[int, list[tuple[float, int, int]]] = defaultdict(list)
+    for index, line in enumerate(lines):
+        outside = line.box.x1 < 0.16 * width or line.box.x0 > 0.88 * width
+        if outside and line.upright and line.text.isdecimal() and len(line.text) <= 4:
+            columns[round(line.box.x1 / 6)].append((line.box.y0, int(line.text), index))
+    found: set[int] = set()
+    for rows in columns.values():
+        rows.sort()
+        steps = [b[1] - a[1] for a, b in pairwise(rows)]
+        if len(rows) >= 5 and min(steps) > 0 and sum(step in (1, 5) for step in steps) >= 0.6 * len(steps):
+            found.update(index for _, _, index in rows)
+    return found
+
+
+def joined(fragments: Sequence[Line], width: float) -> list[Line]:
     """Lines put together from fragments that stand on one baseline with no more than a wide space between them.
 
     A fragment that starts where the page's text columns start is a line of its own, however near its neighbour.
     """
     starts = Counter(round(fragment.box.x0) for fragment in fragments if len(fragment.text) >= 25)
     edges = {x for x, count in starts.items() if count + starts[x - 1] + starts[x + 1] >= 4}
+    alone = line_numbers(fragments, width)
     rows: list[Line] = []
     recent: list[int] = []
-    for fragment in fragments:
+    for number, fragment in enumerate(fragments):
         home = None
+        if number in alone:
+            rows.append(fragment)
+            continue
         if fragment.upright:
             for index in reversed(recent):
                 if continues(rows[index], fragment, edges):

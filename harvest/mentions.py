@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from harvest.captions import ENDED, Caption, joined_text
 from harvest.layout import Line, Page, area, clean, overlap, x_overlap
-from harvest.prose import FURNITURE, Document
+from harvest.prose import FURNITURE, PROSE, Document
 from harvest.records import Box, Mention
 
 REFERENCE = re.compile(
@@ -54,18 +54,22 @@ def find_mentions(
         if not REFERENCE.search(paragraph.text):
             continue
         for start, sentence in sentences(paragraph.text):
-            for key in dict.fromkeys(references(sentence)):
-                page, offset = place(paragraph, start)
-                mention = Mention(page=page, offset=offset, text=sentence, paragraph=paragraph.text)
-                found.setdefault(key, []).append(mention)
-    return found
+            seen: set[tuple[str, str]] = set()
+            for at, key in references(sentence):
+                if key not in seen:
+                    seen.add(key)
+                    page, offset = place(paragraph, start, start + at)
+                    mention = Mention(page=page, offset=offset, text=sentence, paragraph=paragraph.text)
+                    found.setdefault(key, []).append(mention)
+    return {key: sorted(mentions, key=lambda m: (m.page, m.offset)) for key, mentions in found.items()}
 
 
 def paragraphs(
     document: Document, captioned: Collection[tuple[int, int]], figures: Mapping[int, Sequence[Box]]
 ) -> Iterator[Paragraph]:
     """The body's lines as paragraphs, run on over columns and pages where a sentence does."""
-    lines: list[tuple[Page, Line]] = []
+    body: list[tuple[Page, Line]] = []
+    rest: list[tuple[Page, Line]] = []
     for page in document.pages:
         roles = document.roles[page.number - 1]
         boxes = figures.get(page.number, ())
@@ -74,12 +78,18 @@ def paragraphs(
                 continue
             if any(overlap(line.box, box) > 0.6 * area(line.box) for box in boxes):
                 continue
-            if lines and breaks(document, lines[-1], (page, line)):
+            # tables and figures stand in the middle of sentences: what is not set like running text goes apart
+            running = roles[index] == PROSE or line.style == document.body
+            (body if running else rest).append((page, line))
+    for stream in (body, rest):
+        lines: list[tuple[Page, Line]] = []
+        for item in stream:
+            if lines and breaks(document, lines[-1], item):
                 yield paragraph_of(lines)
                 lines = []
-            lines.append((page, line))
-    if lines:
-        yield paragraph_of(lines)
+            lines.append(item)
+        if lines:
+            yield paragraph_of(lines)
 
 
 def breaks(document: Document, before: tuple[Page, Line], after: tuple[Page, Line]) -> bool:
@@ -124,8 +134,8 @@ def sentences(text: str) -> Iterator[tuple[int, str]]:
         yield start, text[start:].strip()
 
 
-def references(text: str) -> Iterator[tuple[str, str]]:
-    """(kind, number) of every figure that a text names."""
+def references(text: str) -> Iterator[tuple[int, tuple[str, str]]]:
+    """Where a text names a figure, and which: (position, (kind, number))."""
     for match in REFERENCE.finditer(text):
         kind = WORD_KINDS[match["word"][:3].lower()]
         prefix = "S" if match["supp"] else "ED" if match["extended"] else ""
@@ -137,8 +147,8 @@ def references(text: str) -> Iterator[tuple[str, str]]:
             series = (item["series"] or prefix).upper()
             number = series + item["digits"]
             if last is not None and link in {"-", "–", "—", "to", "through"}:
-                yield from ((kind, series + str(n)) for n in between(last, item["digits"]))
-            yield kind, number
+                yield from ((match.start(), (kind, series + str(n))) for n in between(last, item["digits"]))
+            yield match.start(), (kind, number)
             last = item["digits"]
             step = LINK.match(text, item.end())
             following = ITEM.match(text, step.end()) if step else None
@@ -160,13 +170,13 @@ def between(first: str, last: str) -> list[int]:
     return []
 
 
-def place(paragraph: Paragraph, position: int) -> tuple[int, int]:
-    """Page and offset into the page's text of a position in a paragraph."""
-    start, page, line = max(
-        (item for item in paragraph.starts if item[0] <= position),
-        key=lambda item: item[0],
-        default=paragraph.starts[0],
-    )
+def place(paragraph: Paragraph, begin: int, reference: int) -> tuple[int, int]:
+    """Page that a reference is printed on, and offset into that page's text of where its sentence begins there."""
+    before = [item for item in paragraph.starts if item[0] <= reference] or [paragraph.starts[0]]
+    page = before[-1][1]
+    here = [item for item in paragraph.starts if item[1] is page]
+    position = max(begin, here[0][0])
+    start, page, line = [item for item in here if item[0] <= position][-1]
     wanted = sum(not char.isspace() for char in paragraph.text[start:position])
     offset = line.offset
     while wanted > 0 and offset < len(page.text):

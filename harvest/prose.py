@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from harvest.layout import Line, Page, area, overlap, union, x_overlap, y_overlap
+from harvest.layout import Line, Page, area, line_numbers, overlap, union, x_overlap, y_overlap
 from harvest.records import Box
 
 FURNITURE, PROSE, OTHER = "furniture", "prose", "other"
@@ -81,7 +81,7 @@ def find_furniture(pages: Sequence[Page], repeated: set[tuple[int, int]]) -> set
             elif (in_margin or (at_side and not line.upright)) and not CAPTIONED.match(line.text):
                 key = DIGITS.sub("#", line.text.lower())
                 seen[key, round(line.box.y0 / 4)].append((page.number, index))
-        found |= line_numbers(page)
+        found |= {(page.number, index) for index in line_numbers(page.lines, page.width)}
     for (key, row), places in seen.items():
         near = places + seen.get((key, row + 1), [])
         if len({page for page, _ in near}) >= 2 and (
@@ -150,23 +150,6 @@ def repeated_graphics(pages: Sequence[Page]) -> set[tuple[int, int]]:
                 x0, y0, x1, y1 = graphic.box
                 places[round(x0 / 3), round(y0 / 3), round(x1 / 3), round(y1 / 3)].append((page.number, index))
     return {place for found in places.values() if len({page for page, _ in found}) >= 2 for place in found}
-
-
-def line_numbers(page: Page) -> set[tuple[int, int]]:
-    """The column of line numbers that manuscripts carry in the margin: whole numbers that count up by one or five."""
-    columns: dict[int, list[tuple[float, int, int]]] = defaultdict(list)
-    for index, line in enumerate(page.lines):
-        if line.upright and line.text.isdecimal() and len(line.text) <= 4:
-            outside = line.box.x1 < 0.16 * page.width or line.box.x0 > 0.88 * page.width
-            if outside:
-                columns[round(line.box.x1 / 6)].append((line.box.y0, int(line.text), index))
-    found: set[tuple[int, int]] = set()
-    for rows in columns.values():
-        rows.sort()
-        steps = [b[1] - a[1] for a, b in pairwise(rows)]
-        if len(rows) >= 5 and steps and sum(step in (1, 5) for step in steps) >= 0.8 * len(steps):
-            found.update((page.number, index) for _, _, index in rows)
-    return found
 
 
 def paragraphs(page: Page, furniture: set[tuple[int, int]]) -> list[list[int]]:
