@@ -34,10 +34,11 @@ def europepmc(request: Request, store: Store) -> Reply:
 
 def _ppr(store: Store) -> dict[str, Row]:
     """Newest version of each preprint by its Europe PMC id."""
-    found: dict[str, Row] = {}
-    for row in sorted(store.rows, key=lambda r: int(r["version"])):
-        found[f"PPR{100000 + int(hashlib.sha256(row['doi'].encode()).hexdigest()[:6], 16)}"] = row
-    return found
+    return {_ident(doi): rows[-1] for doi, rows in store.by_doi.items()}
+
+
+def _ident(doi: str) -> str:
+    return f"PPR{100000 + int(hashlib.sha256(doi.encode()).hexdigest()[:6], 16)}"
 
 
 def _full_text(ident: str, store: Store) -> Reply:
@@ -97,7 +98,7 @@ def _epmc_rows(query: str, store: Store, kind: str, base: str) -> list[Row]:
     terms = [[(a or b).lower() for a, b in group if (a or b).upper() not in ("OR", "AND")] for group in groups]
     found = []
     for ident, row in sorted(_ppr(store).items(), key=lambda pair: (pair[1]["date"], pair[1]["doi"])):
-        first = min(r["date"] for r in store.rows if r["doi"] == row["doi"])
+        first = min(r["date"] for r in store.by_doi[row["doi"]])
         text = (row["title"] + " " + row["abstract"]).lower()
         if not low <= first <= high or (publisher and publisher.group(1).lower() != row["server"].lower()):
             continue

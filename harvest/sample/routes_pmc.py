@@ -274,3 +274,18 @@ def idconv(request: Request, store: Store) -> Reply:
         message = {"message": "All values of query param `ids` must be PubMed IDs.", "code": "invalid_pmids"}
         return as_json({"status": "error", "http_status": "400", "errors": [message]}, 400)
     return as_json({"status": "ok", "records": records})
+
+
+def ncbi(request: Request, store: Store) -> Reply:
+    """Routes of www.ncbi.nlm.nih.gov: the OA service, BioC (a miss is text with status 200), and what is gone."""
+    if request.path.startswith("pmc/utils/oa/"):
+        return oa(request, store)
+    if found := re.match(r"research/bionlp/RESTful/pmcoa\.cgi/BioC_\w+/(\w+)/", request.path):
+        row = next((r for r in store.articles if found.group(1) == r["pmcid"] and r["open_access"]), None)
+        if row is None:
+            where = f"https://www.ncbi.nlm.nih.gov/{request.path}"
+            return page(f"[Error] : No result can be found. <BR><HR><B> - {where}")
+        passage = {"offset": 0, "infons": {"section_type": "TITLE", "type": "front"}, "text": row["title"]}
+        document = {"id": row["pmcid"][3:], "infons": {}, "passages": [passage]}
+        return as_json([{"source": "PMC", "date": "20260101", "key": "pmc.key", "documents": [document]}])
+    return not_found(request.path)

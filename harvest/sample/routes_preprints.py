@@ -70,15 +70,14 @@ def _nothing() -> Reply:
 def _details(parts: list[str], request: Request, store: Store, forms: Forms) -> Reply:
     if not parts or parts[0] not in SERVERS:
         return _status("Server not recognized", 74)
-    rows = [r for r in store.rows if r["server"] == SERVERS[parts[0]]]
     rest = parts[1:]
     if len(rest) >= 2 and DAY.fullmatch(rest[0]) and DAY.fullmatch(rest[1]):
-        return _interval(rows, rest, request, forms)
+        return _interval(store.listing(SERVERS[parts[0]], rest[0], rest[1]), rest, request, forms)
     if len(rest) == 1:
         return Reply(b"", 500, HTML)
     if len(rest) >= 2 and rest[0].startswith("10."):
-        found = [r for r in rows if r["doi"] == f"{rest[0]}/{rest[1]}"]
-        found.sort(key=lambda r: int(r["version"]))
+        rows = store.by_doi.get(f"{rest[0]}/{rest[1]}", [])
+        found = [r for r in rows if r["server"] == SERVERS[parts[0]]]
         if not found:
             return _nothing()
         return as_json({"messages": [{"status": "ok", "category": "all"}], "collection": found})
@@ -90,9 +89,8 @@ def _interval(rows: list[Row], rest: list[str], request: Request, forms: Forms) 
     cursor = int(rest[2]) if len(rest) > 2 and rest[2].isdigit() else 0
     if int(last[:4]) - int(first[:4]) > 3:
         return Reply(b"", 200, JSON)
-    rows = [r for r in rows if first <= r["date"] <= last]
     wanted = request.query.get("category", "").replace("_", " ").lower()
-    known = wanted in {r["category"] for r in rows}
+    known = bool(wanted) and any(r["category"] == wanted for r in rows)
     if known:
         rows = [r for r in rows if r["category"] == wanted]
     served = rows[cursor : cursor + forms.page_size]
@@ -187,13 +185,14 @@ def site(request: Request, store: Store, server: str | None) -> Reply:
     if not path.startswith("content/"):
         return not_found()
     rest = path.removeprefix("content/")
-    rows = [r for r in store.rows if server is None or r["server"] == SERVERS[server]]
     if found := EARLY.fullmatch(rest):
+        rows = [r for r in store.rows if server is None or r["server"] == SERVERS[server]]
         return _early(found, rows, request, store)
     found = CONTENT.fullmatch(rest)
     if not found:
         return not_found()
-    mine = [r for r in rows if r["doi"] == f"{found['prefix']}/{found['id']}"]
+    mine = store.by_doi.get(f"{found['prefix']}/{found['id']}", [])
+    mine = [r for r in mine if server is None or r["server"] == SERVERS[server]]
     if not mine:
         return not_found(rest)
     version = int(found["v"]) if found["v"] else max(int(r["version"]) for r in mine)

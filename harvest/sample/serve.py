@@ -2,6 +2,7 @@
 
     python -m harvest.sample.serve --corpus data/sample -- python -m harvest.preprints --api {standin}/api.biorxiv.org …
     python -m harvest.sample.serve --corpus data/sample --port 8765
+    python -m harvest.sample.serve --synthetic 2000 760 --port 8765
 
 An argument of the command that holds the token ``{standin}`` makes the server start on a free loopback port, with its
 address put in place of the token; without the token the command runs as it is (the paper profile talks to the real
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from harvest.sample.replies import Fault
 from harvest.sample.standin import StandIn
-from harvest.sample.store import StoreError
+from harvest.sample.store import Store, StoreError, Synthetic
 
 TOKEN = "{standin}"  # noqa: S105 - a place holder, no secret
 
@@ -29,7 +30,9 @@ __all__ = ["Fault", "StandIn", "main"]
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m harvest.sample.serve", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--corpus", type=Path, required=True, help="folder written by python -m harvest.sample")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--corpus", type=Path, help="folder written by python -m harvest.sample")
+    source.add_argument("--synthetic", nargs=2, type=int, metavar=("ROWS", "PDFS"), help="a made-up listing instead")
     parser.add_argument("--port", type=int, default=0, help="serve on this port until interrupted (0: a free one)")
     parser.add_argument("--page-size", type=int, default=30, help="rows per page of the preprint API")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="-- command and arguments")
@@ -40,10 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
     if command and not any(TOKEN in word for word in command):
         return _run(command)
     try:
-        with StandIn(given.corpus, page_size=given.page_size, port=given.port) as server:
+        store = Synthetic(*given.synthetic) if given.synthetic else Store(given.corpus)
+        with StandIn(store=store, page_size=given.page_size, port=given.port) as server:
             if command:
                 return _run([word.replace(TOKEN, server.url) for word in command])
-            sys.stderr.write(f"stand-in serves {given.corpus} at {server.url}; Ctrl-C stops it\n")
+            sys.stderr.write(f"stand-in serves {given.corpus or given.synthetic} at {server.url}; Ctrl-C stops it\n")
             return _wait()
     except (StoreError, OSError) as error:
         sys.stderr.write(f"stand-in: {error}\n")

@@ -25,7 +25,7 @@ from harvest.sample.replies import Fault, Reply, Request, as_json, faults_of, no
 from harvest.sample.routes_europepmc import europepmc
 from harvest.sample.routes_medpix import medpix
 from harvest.sample.routes_openi import openi
-from harvest.sample.routes_pmc import Entrez, bucket, idconv, oa
+from harvest.sample.routes_pmc import Entrez, bucket, idconv, ncbi, oa
 from harvest.sample.routes_preprints import Forms, api, site, tdm
 from harvest.sample.store import Store, Synthetic
 
@@ -40,6 +40,7 @@ SERVICES: dict[str, str] = {
     "pmc-s3": "bucket",
     "pmc-oa-opendata.s3.amazonaws.com": "bucket",
     "oa": "oa",
+    "www.ncbi.nlm.nih.gov": "ncbi",
     "epmc": "epmc",
     "www.ebi.ac.uk": "epmc",
     "europepmc.org": "epmc",
@@ -164,6 +165,7 @@ class StandIn:
             "eutils": lambda: self._limited(request),
             "bucket": lambda: bucket(request, self.store, self.page_keys),
             "oa": lambda: oa(request, self.store),
+            "ncbi": lambda: ncbi(request, self.store),
             "epmc": lambda: europepmc(request, self.store),
             "idconv": lambda: idconv(request, self.store),
             "openi": lambda: openi(request, self.store),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ class Store:
     """A drawn corpus: listing rows, PDFs, articles, cases. Files are read when asked for."""
 
     def __init__(self, corpus: Path) -> None:
+        self._listings: dict[tuple[str, str, str], list[Row]] = {}
         self.root = Path(corpus) / "server"
         if not self.root.is_dir():
             raise StoreError(
@@ -41,6 +42,23 @@ class Store:
         root = self.root / "pmc"
         files = [p for p in root.rglob("*") if p.is_file()] if root.is_dir() else []
         return dict(sorted((p.relative_to(root).as_posix(), p) for p in files))
+
+    def listing(self, name: str, first: str, last: str) -> list[Row]:
+        """Rows of one server (``medRxiv``, ``bioRxiv``) posted from ``first`` to ``last``, in the listing's order."""
+        key = (name, first, last)
+        if key not in self._listings:
+            if len(self._listings) > 200:
+                self._listings.clear()
+            self._listings[key] = [r for r in self.rows if r["server"] == name and first <= r["date"] <= last]
+        return self._listings[key]
+
+    @cached_property
+    def by_doi(self) -> dict[str, list[Row]]:
+        """All version rows of a DOI, in order of their numbers."""
+        found: dict[str, list[Row]] = {}
+        for row in sorted(self.rows, key=lambda r: int(r["version"])):
+            found.setdefault(row["doi"], []).append(row)
+        return found
 
     def pdf(self, preprint_id: str, version: int) -> bytes | None:
         """The PDF of one version; rows without a drawn one get a small page, ids in ``absent`` nothing."""
@@ -67,6 +85,7 @@ class Synthetic(Store):
             raise StoreError(
                 f"synthetic listing: expected at most as many PDFs as rows, got {pdfs} PDFs in {rows} rows"
             )
+        self._listings = {}
         self.root = Path("/nonexistent")
         self.articles, self.cases, self.openi, self.absent, self.bucket = [], [], [], set(), {}
         self.pdf_bytes = pdf_bytes
@@ -105,15 +124,12 @@ class Synthetic(Store):
         return small_pdf(f"{preprint_id}v{version}", self.pdf_bytes)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def small_pdf(name: str, size: int) -> bytes:
     """A valid one-page PDF of about ``size`` bytes; the same name gives the same bytes."""
     text = f"BT /F1 12 Tf 72 700 Td ({name}) Tj ET\n".encode()
-    filler, state = b"", hashlib.sha256(name.encode()).digest()
-    while len(filler) < max(0, size - 700):
-        state = hashlib.sha256(state).digest()
-        filler += state.hex().encode()
-    stream = text + b"% " + filler[: max(0, size - 700)] + b"\n"
+    filler = hashlib.shake_256(name.encode()).hexdigest(max(0, size - 700) // 2).encode()
+    stream = text + b"% " + filler + b"\n"
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",

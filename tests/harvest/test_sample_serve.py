@@ -289,6 +289,14 @@ def test_oa_service_and_its_package(server: StandIn) -> None:
     assert f"{opened}/{opened}.nxml" in names and any(n.endswith(".jpg") for n in names)
 
 
+def test_bioc_misses_with_status_200(server: StandIn) -> None:
+    base = "/www.ncbi.nlm.nih.gov/research/bionlp/RESTful/pmcoa.cgi/BioC_json"
+    miss = get(server, f"{base}/PMC1/unicode")
+    assert miss.status_code == 200 and miss.text.startswith("[Error] : No result can be found.")
+    opened = next(a["pmcid"] for a in server.store.articles if a["open_access"])
+    assert get(server, f"{base}/{opened}/unicode").json()[0]["documents"][0]["id"] == opened[3:]
+
+
 def test_europe_pmc_search_and_full_text(server: StandIn) -> None:
     query = quote('SRC:PPR AND PUBLISHER:"medRxiv" AND FIRST_PDATE:[2020-01-19 TO 2020-03-25]')
     base = f"/epmc/search?query={query}&resultType=core&format=json&pageSize=7"
