@@ -14,7 +14,6 @@ import requests
 
 from harvest.content import is_challenge, sniff
 from harvest.errors import DiskFullError, ItemError, TransientError, is_disk_full
-from harvest.hosts import host_of
 from harvest.http import CHUNK, Session, chunks, describe, refuse_length
 
 
@@ -130,9 +129,8 @@ def _refuse_content(session: Session, response: requests.Response, head: bytes, 
     kind = sniff(head)
     if kind in kinds:
         return
-    host = host_of(response.url)
     if is_challenge(head):
-        session.stop(host, f"{host} answers with a Cloudflare challenge (HTTP {response.status_code})")
+        session.stop(response.url, f"answers with a Cloudflare challenge (HTTP {response.status_code})")
     message = f"{response.url}: expected {' or '.join(sorted(kinds))}, got {describe(head)}"
     # Text instead of a file is what overloaded servers send; a file of another kind stays what it is.
     raise (

@@ -14,7 +14,7 @@ from xml.etree.ElementTree import Element
 
 from harvest.biorxiv import Row
 from harvest.errors import ItemError, TransientError
-from harvest.hosts import is_loopback
+from harvest.hosts import is_loopback, same_site
 from harvest.http import Session
 from harvest.licences import code_of
 
@@ -26,6 +26,15 @@ _PAGE = 200
 def site_of(base: str) -> str:
     """Where Europe PMC keeps files; a stand-in keeps them under its own address."""
     return base.rstrip("/") if is_loopback(base) else PUBLIC_SITE
+
+
+def public(text: str, base: str) -> str:
+    """``text`` with a stand-in's addresses replaced by Europe PMC's."""
+    if not base or not is_loopback(base):
+        return text
+    for part in ("articles/", "backend/", "api/"):
+        text = text.replace(f"{base}/{part}", f"{PUBLIC_SITE}/{part}")
+    return text.replace(base, PUBLIC)
 
 
 def search(session: Session, base: str, query: str) -> Iterator[list[dict[str, Any]]]:
@@ -66,7 +75,9 @@ def preprint_pdf(session: Session, base: str, doi: str, version: int) -> str:
                     str(link.get("documentStyle", "")).lower() == "pdf"
                     and "europe" in str(link.get("site", "")).lower()
                 ):
-                    return str(link.get("url", ""))
+                    url = str(link.get("url", "")).replace(PUBLIC_SITE, site_of(base), 1)
+                    if same_site(f"{site_of(base)}/", url):
+                        return url
             # Europe PMC's copy is some version; without its number only a first version can be told apart.
             if entry.get("hasPDF") == "Y" and entry.get("id") and (_version(entry) == version or version == 1):
                 return f"{site_of(base)}/backend/ptpmcrender.fcgi?accid={entry['id']}&blobtype=pdf"

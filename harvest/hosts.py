@@ -62,6 +62,12 @@ def is_loopback(url: str) -> bool:
         return False
 
 
+def service_of(url: str) -> str:
+    """What is stopped when it refuses us: the host; of a stand-in, which is several services, the one asked."""
+    parts = urlsplit(url)
+    return f"{parts.netloc}/{parts.path.lstrip('/').split('/')[0]}" if is_loopback(url) else host_of(url)
+
+
 def rule_for(url: str, spacing: float, api_key: str = "") -> Rule:
     """The rule of the URL's host; hosts that are none of the services' take ``spacing`` as it is, 0 included."""
     host = host_of(url)

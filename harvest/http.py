@@ -26,7 +26,7 @@ from defusedxml.ElementTree import fromstring
 
 from harvest.content import is_challenge, sniff
 from harvest.errors import BlockedError, ItemError, TransientError
-from harvest.hosts import Rule, host_of, is_loopback, rule_for, same_site
+from harvest.hosts import Rule, host_of, is_loopback, rule_for, same_site, service_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -47,6 +47,7 @@ class Session:
     contact: e-mail address for the User-Agent. spacing: seconds for hosts that are none of the services' (0 is
     allowed) and for the medRxiv/bioRxiv sites (there at least 7). state: folder that remembers when each host was last
     asked, so that a restart does not break the spacing. retry_after_cap: longest wait a service may ask for, seconds.
+    local: a run against a stand-in, which never leaves this machine whatever an answer links to.
     item_seconds: longest time one file may take.
     """
 
@@ -57,12 +58,14 @@ class Session:
         spacing: float = 10.0,
         state: Path | None = None,
         api_key: str = "",
+        local: bool = False,
         retry_after_cap: float = 120.0,
         item_seconds: float = 900.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.spacing, self.api_key, self.cap, self.item_seconds = spacing, api_key, retry_after_cap, item_seconds
+        self.local = local
         self._state, self.clock, self._sleep = state, clock, sleep
         self._ready: dict[str, float] = {}
         self._blocked: dict[str, str] = {}
@@ -93,8 +96,13 @@ class Session:
                 raise TransientError(
                     f"{response.url}: expected JSON, got {describe(body)}", response.status_code
                 ) from error
-            if check is not None:
-                check(answer)
+            try:
+                if check is not None:
+                    check(answer)
+            except TransientError as error:
+                raise TransientError(f"{response.url}: {error}", error.status, error.retry_after) from error
+            except ItemError as error:
+                raise ItemError(f"{response.url}: {error}") from error
             return answer
 
         return self.again(url, read)
@@ -123,7 +131,7 @@ class Session:
 
     def blocked(self, url: str) -> str:
         """Why the URL's host is not asked any more in this run; '' if it is."""
-        return self._blocked.get(host_of(url), "")
+        return self._blocked.get(service_of(url), "")
 
     def rule(self, url: str) -> Rule:
         """The rule that applies to the URL's host."""
@@ -146,7 +154,9 @@ class Session:
         """The answer to a GET, redirects followed within the site; its status is one of success (or 416)."""
         for _ in range(_REDIRECTS + 1):
             host, rule = host_of(url), self.rule(url)
-            if reason := self._blocked.get(host):
+            if self.local and not is_loopback(url):
+                raise ItemError(f"{url}: not asked, this run is against a stand-in on this machine")
+            if reason := self._blocked.get(service_of(url)):
                 raise BlockedError(reason)
             pause = self._ready_at(host, rule) - self.clock()
             if pause > 0:
@@ -158,7 +168,7 @@ class Session:
                 if self._state is not None and rule.spacing > 0:
                     (self._state / host).touch()
             if not (300 <= response.status_code < 400 and "Location" in response.headers):
-                return self._classified(response, host)
+                return self._classified(response)
             target = urljoin(response.url, response.headers["Location"])
             response.close()
             if not same_site(response.url, target):
@@ -177,33 +187,34 @@ class Session:
         except requests.RequestException as error:
             raise ItemError(f"{url}: cannot be asked ({reason_of(error)})") from error
 
-    def _classified(self, response: requests.Response, host: str) -> requests.Response:
-        status = response.status_code
+    def _classified(self, response: requests.Response) -> requests.Response:
+        status, service = response.status_code, service_of(response.url)
         if 200 <= status < 300 or status == 416:
-            self._refusals[host] = 0
+            self._refusals[service] = 0
             return response
         with response:
             body = _head(response)
         where = f"{response.url}: HTTP {status}"
         if is_challenge(body) or (status == 403 and "cf-mitigated" in response.headers):
             self.stop(
-                host, f"{host} answers with a Cloudflare challenge (HTTP {status}), which asking again does not solve"
+                response.url, f"answers with a Cloudflare challenge (HTTP {status}), which asking again does not solve"
             )
         if status == 403:
-            self._refusals[host] = self._refusals.get(host, 0) + 1
-            if self._refusals[host] >= _ROW_OF_REFUSALS:
-                self.stop(host, f"{host} refused {_ROW_OF_REFUSALS} requests in a row (HTTP 403)")
+            self._refusals[service] = self._refusals.get(service, 0) + 1
+            if self._refusals[service] >= _ROW_OF_REFUSALS:
+                self.stop(response.url, f"refused {_ROW_OF_REFUSALS} requests in a row (HTTP 403)")
         if status in _TRANSIENT:
             raise TransientError(f"{where} {describe(body)}", status, retry_after(response.headers, self.cap))
         raise ItemError(f"{where} {describe(body)}")
 
-    def stop(self, host: str, what: str) -> None:
-        """Ask nothing more of ``host`` in this run: raises BlockedError that says what to do."""
+    def stop(self, url: str, what: str) -> None:
+        """Ask nothing more of the URL's service in this run: raises BlockedError that says what to do."""
         reason = (
-            f"{what}; nothing more is asked of it in this run. Wait some hours, then run the same command again: it "
-            "goes on where it stopped. If it stays so, name Europe PMC (--europepmc) or bulk archives (--meca)"
+            f"{service_of(url)} {what}; nothing more is asked of it in this run. Wait some hours, then run the same "
+            "command again: it goes on where it stopped. If it stays so, name Europe PMC (--europepmc) or archives "
+            "(--meca)"
         )
-        self._blocked[host] = reason
+        self._blocked[service_of(url)] = reason
         log.error(reason)
         raise BlockedError(reason)
 
@@ -220,7 +231,7 @@ class Session:
                 if len(body) > ANSWER_LIMIT:
                     raise ItemError(f"{url}: expected an answer of at most {ANSWER_LIMIT >> 20} MB, got more")
         if is_challenge(bytes(body[:16_384])):
-            self.stop(host_of(url), f"{host_of(url)} answers with a Cloudflare challenge (HTTP {response.status_code})")
+            self.stop(url, f"answers with a Cloudflare challenge (HTTP {response.status_code})")
         return bytes(body), response
 
     def refuse_slow(self, url: str, start: float, size: int) -> None:
@@ -232,8 +243,8 @@ class Session:
 
     def again(self, url: str, action: Callable[[], T]) -> T:
         """Run ``action`` until it works, as the host's rule allows; what stays transient becomes an ItemError."""
-        rule, host = self.rule(url), host_of(url)
-        backoff = tenacity.wait_exponential_jitter(initial=rule.backoff, max=60.0, jitter=rule.backoff)
+        rule, service = self.rule(url), service_of(url)
+        backoff = tenacity.wait_exponential(multiplier=rule.backoff, max=60.0) + tenacity.wait_random(0, rule.backoff)
 
         def wait(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome is not None else None
@@ -256,14 +267,14 @@ class Session:
         try:
             result = retrying(action)
         except TransientError as error:
-            self._failures[host] = self._failures.get(host, 0) + 1
-            if self._failures[host] >= _ROW_OF_FAILURES:
-                self.stop(host, f"{host} failed {_ROW_OF_FAILURES} items in a row, the last with: {error}")
+            self._failures[service] = self._failures.get(service, 0) + 1
+            if self._failures[service] >= _ROW_OF_FAILURES:
+                self.stop(url, f"failed {_ROW_OF_FAILURES} items in a row, the last with: {error}")
             raise ItemError(f"{error} (asked {rule.tries} times)") from error
         except ItemError:
-            self._failures[host] = 0  # a refusal of one item is an answer: the host is up
+            self._failures[service] = 0  # a refusal of one item is an answer: the host is up
             raise
-        self._failures[host] = 0
+        self._failures[service] = 0
         return result
 
 

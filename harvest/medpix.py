@@ -301,8 +301,8 @@ def main(
     check_services(contact, used)
     cache = cache or out.with_name(out.name + ".cache")
     with open_store(cache, "medpix", (services.openi, services.medpix), SCHEMA, refresh) as store:
-        local = any(is_loopback(url) for url in used.values())
-        session = Session(contact, spacing=spacing, state=None if local else cache / "hosts")
+        local = all(is_loopback(url) for url in used.values())
+        session = Session(contact, spacing=spacing, local=local, state=None if local else cache / "hosts")
         words = split_list(queries)
         given.start(store, json.dumps([ways, words]), ("encounter", "picture"))
         broken = list(run_routes(session, store, services, ways, words))

@@ -60,16 +60,9 @@ class Services:
 
     def public(self, text: str) -> str:
         """``text`` with a stand-in's addresses replaced by the public ones."""
-        for here, there in (
-            (f"{europepmc.site_of(self.europepmc)}/articles", f"{europepmc.PUBLIC_SITE}/articles")
-            if self.europepmc
-            else ("", ""),
-            (self.eutils, EUTILS),
-            (self.bucket, BUCKET),
-            (self.europepmc, europepmc.PUBLIC),
-            (self.openi, OPENI),
-        ):
-            text = text.replace(here, there) if here else text
+        text = europepmc.public(text, self.europepmc)
+        for here, there in ((self.eutils, EUTILS), (self.bucket, BUCKET), (self.openi, OPENI)):
+            text = text.replace(here, there)
         return text
 
 
@@ -280,8 +273,10 @@ def main(
     cache = cache or out.with_name(out.name + ".cache")
     names = (services.eutils, services.bucket, services.europepmc, services.openi)
     with open_store(cache, "pmc", names, SCHEMA, refresh) as store:
-        local = any(is_loopback(url) for url in used.values())
-        session = Session(contact, spacing=spacing, state=None if local else cache / "hosts", api_key=api_key)
+        local = all(is_loopback(url) for url in used.values())
+        session = Session(
+            contact, spacing=spacing, local=local, state=None if local else cache / "hosts", api_key=api_key
+        )
         given.start(store, json.dumps([ways, term, query, since, until, max_articles]), ("article",))
         broken = []
         for way in ways:

@@ -135,11 +135,14 @@ def fetch(session: Session, store: Store, wanted: Wanted, row: sqlite3.Row) -> N
     except (BlockedError, ItemError) as error:
         if not wanted.europepmc:
             raise
-        other = europepmc.preprint_pdf(session, wanted.europepmc, row["doi"], row["version"])
-        if not other:
-            raise
-        log.warning("%s; taking it from Europe PMC", error)
-        store.fetch(session, name, other, _PDF, wanted.max_bytes, canonical=wanted.public(other))
+        try:
+            other = europepmc.preprint_pdf(session, wanted.europepmc, row["doi"], row["version"])
+            if not other:
+                raise ItemError("has no PDF of this version") from error
+            store.fetch(session, name, other, _PDF, wanted.max_bytes, canonical=wanted.public(other))
+        except (BlockedError, ItemError) as second:
+            raise type(error)(f"{error}; Europe PMC: {second}") from second
+        log.warning("%s; taken from Europe PMC", error)
 
 
 _PDF = frozenset({"pdf"})
@@ -296,8 +299,9 @@ def main(
     wanted = Wanted(api, site, names, since, until, category, europepmc_api, check_later, limit, max_mb << 20)
     check_services(contact, {"api": api, "site": wanted.pdf_url(names[0], "x", 1), "europepmc": europepmc_api})
     cache = cache or out.with_name(out.name + ".cache")
+    local = all(is_loopback(url) for url in (api, wanted.pdf_url(names[0], "x", 1)))
     with open_store(cache, "preprints", (api, site), SCHEMA, refresh) as store:
-        session = Session(contact, spacing=spacing, state=None if is_loopback(site) else cache / "hosts")
+        session = Session(contact, spacing=spacing, state=None if is_loopback(site) else cache / "hosts", local=local)
         with store.transaction() as db:
             db.execute("DELETE FROM problem")
         if archives:

@@ -6,7 +6,7 @@ import re
 
 # The words of early 2020: the name changed from 2019-nCoV to COVID-19/SARS-CoV-2 on 2020-02-11.
 _COVID = re.compile(
-    r"2019[\s-]*n[\s-]?cov|\bn[\s-]?cov(?:[\s-]*(?:2019|19))?\b|covid|sars[\s-]*cov[\s-]*2|\bhcov[\s-]*(?:19|2019)\b|novel\s+corona\s*virus"
+    r"2019[\s-]*n[\s-]?cov|\bn[\s-]?cov(?:[\s-]*(?:2019|19))?\b|\bcovid(?:\b|[\s_-]*(?:19|2019))|sars[\s-]*cov[\s-]*2|\bhcov[\s-]*(?:19|2019)\b|novel\s+corona\s*virus"
     r"|corona\s*virus\s+disease\s+2019|new\s+corona\s*virus|wuhan|\bncp\b(?=.{0,80}pneumonia)|novel\s+coronavirus[\s-]+pneumonia"
     r"|2019[\s-]+(?:new|novel)\s+corona",
     re.IGNORECASE | re.DOTALL,
@@ -56,7 +56,7 @@ def names_ct(text: str) -> bool:
 def ct_likelihood(title: str, abstract: str) -> float:
     """How likely a paper shows chest CTs (no unit; larger is earlier): CT in the title counts most."""
     text = f"{title}\n{abstract}"
-    score = 6.0 * names_ct(title) + 4.0 * names_ct(abstract)
+    score = 8.0 * names_ct(title) + 4.0 * names_ct(abstract)
     return score + sum(weight for pattern, weight in _RADIOLOGY if pattern.search(text))
 
 

@@ -176,6 +176,8 @@ def place(source: Path, target: Path) -> None:
     Neither side is ever written in place, so sharing the bytes is safe.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() and target.samefile(source):
+        return  # renaming one name of a file over another would leave both
     part = target.with_name(f".{target.name}.part")
     part.unlink(missing_ok=True)
     try:

@@ -60,7 +60,7 @@ class Wanted:
         for server in self.servers:
             text = text.replace(self.site.replace("{server}", server) + "/content", f"https://www.{server}.org/content")
         text = text.replace(self.api + "/details", PUBLIC_API + "/details")
-        return text.replace(self.europepmc, europepmc.PUBLIC) if self.europepmc else text
+        return europepmc.public(text, self.europepmc)
 
 
 # -- listing -----------------------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from harvest.http import Session
+
 
 @dataclass
 class Ask:
@@ -94,3 +96,32 @@ def service() -> Iterator[Service]:
 def answer() -> type[Answer]:
     """The answer type of the server."""
     return Answer
+
+
+class Time:
+    """A clock that only sleeping moves on; ``slept`` keeps the pauses."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def clock(self) -> float:
+        """Seconds."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Move on at once."""
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def time_() -> Time:
+    """A clock for tests of waiting."""
+    return Time()
+
+
+@pytest.fixture
+def session(time_: Time) -> Session:
+    """A session that never really waits."""
+    return Session("curator@university.edu", spacing=0, clock=time_.clock, sleep=time_.sleep)
