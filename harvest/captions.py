@@ -35,6 +35,7 @@ RUNNING = re.compile(
     r"do|does|did|which|where|when|then|but|below|above|panels?|legend|left|right|top|bottom|[a-z]{3,}s|[a-z]{3,}ed)\b"
 )
 ENDED = re.compile(r"[.!?:;][\"'”’)\]]?\d{0,3}$|\)$")
+DIVIDED = re.compile(r"[a-z]{2}-$")
 KINDS = {
     "fig": "figure",
     "tab": "table",
@@ -340,18 +341,29 @@ def second_column(
 
 def joined_text(texts: Sequence[str]) -> str:
     """Lines as one text; a word divided at a line's end is put together again."""
-    result = ""
-    for text in texts:
-        text = text.strip()
-        if not text:
-            continue
-        if re.search(r"[a-z]{2}-$", result) and re.match(r"[a-z]{2}", text):
-            result = result[:-1] + text
-        elif result.endswith(("-", "–", "/")) or not result:
-            result += text
-        else:
-            result += " " + text
-    return re.sub(r"\s+", " ", result).strip()
+    return joined_lines(texts)[0]
+
+
+def joined_lines(texts: Sequence[str]) -> tuple[str, list[int]]:
+    """Lines as one text, and where in it each line begins."""
+    parts: list[str] = []
+    starts: list[int] = []
+    length = 0
+    for raw in texts:
+        text = " ".join(raw.split())
+        if text and parts:
+            last = parts[-1]
+            if DIVIDED.search(last) and text[:2].isalpha() and text[:2].islower():
+                parts[-1] = last[:-1]
+                length -= 1
+            elif not last.endswith(("-", "–", "/")):
+                parts.append(" ")
+                length += 1
+        starts.append(length)
+        if text:
+            parts.append(text)
+            length += len(text)
+    return "".join(parts), starts
 
 
 def without_shared(captions: Sequence[Caption]) -> list[Caption]:

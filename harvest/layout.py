@@ -12,6 +12,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -94,6 +95,7 @@ def clean(text: str) -> str:
     return text.translate(CLEAN)
 
 
+@lru_cache(maxsize=4096)
 def family(font: str) -> tuple[str, bool]:
     """Font name without subset tag, weight and slant, and whether it is bold."""
     name = SUBSET.sub("", font)
@@ -112,9 +114,11 @@ def area(box: Box) -> float:
 
 def overlap(a: Box, b: Box) -> float:
     """Area that two boxes share, in square points."""
-    width = min(a.x1, b.x1) - max(a.x0, b.x0)
-    height = min(a.y1, b.y1) - max(a.y0, b.y0)
-    return width * height if width > 0 and height > 0 else 0.0
+    ax0, ay0, ax1, ay1 = a
+    bx0, by0, bx1, by1 = b
+    if ax1 <= bx0 or bx1 <= ax0 or ay1 <= by0 or by1 <= ay0:
+        return 0.0
+    return (min(ax1, bx1) - max(ax0, bx0)) * (min(ay1, by1) - max(ay0, by0))
 
 
 def x_overlap(a: Box, b: Box) -> float:
@@ -213,7 +217,9 @@ def fragments_of(raw: Sequence[dict[str, Any]], turn: pymupdf.Matrix) -> tuple[l
 
 def unspaced(text: str) -> bool:
     """True for a line whose words run together because the file sets its spaces by moving, too narrowly for MuPDF."""
-    return len(text) > 40 and text.count(" ") * 22 < len(text)
+    if len(text) <= 40 or text.count(" ") * 22 >= len(text):
+        return False
+    return "/" not in text and sum(map(str.isalpha, text)) > 0.88 * len(text)
 
 
 def respaced(fragments: Sequence[Line], textpage: pymupdf.TextPage) -> list[Line]:

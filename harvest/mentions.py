@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from harvest.captions import ENDED, Caption, joined_text
+from harvest.captions import ENDED, Caption, joined_lines
 from harvest.layout import Line, Page, area, clean, overlap, x_overlap
 from harvest.prose import FURNITURE, PROSE, Document
 from harvest.records import Box, Mention
@@ -22,6 +22,7 @@ REFERENCE = re.compile(
     r"(?P<word>fig(?:ure)?(?P<plural>s)?|scheme(?:s)?|chart|plate)\s*[.\-:]?\s*(?=[(]?(?:S|ED?|[A-D])?[-–. ]?\d)",
     re.I,
 )
+NAMED = re.compile(r"fig|scheme|chart|plate", re.I)
 ITEM = re.compile(
     r"\(?(?P<series>SI?|ED?|[A-D])?[-–. ]?(?P<digits>\d{1,3}(?:\.\d{1,3})*)(?![\d%])"
     r"(?P<panels>\s?\(?[A-Za-z](?![A-Za-z])(?:\s?[-–,]\s?[A-Za-z](?![A-Za-z]))*\)?)?"
@@ -66,8 +67,8 @@ def find_mentions(
 
 def paragraphs(
     document: Document, captioned: Collection[tuple[int, int]], figures: Mapping[int, Sequence[Box]]
-) -> Iterator[Paragraph]:
-    """The body's lines as paragraphs, run on over columns and pages where a sentence does."""
+) -> list[Paragraph]:
+    """The body's paragraphs that may name a figure, run on over columns and pages where a sentence does."""
     body: list[tuple[Page, Line]] = []
     rest: list[tuple[Page, Line]] = []
     for page in document.pages:
@@ -81,15 +82,16 @@ def paragraphs(
             # tables and figures stand in the middle of sentences: what is not set like running text goes apart
             running = roles[index] == PROSE or line.style == document.body
             (body if running else rest).append((page, line))
+    found: list[Paragraph | None] = []
     for stream in (body, rest):
         lines: list[tuple[Page, Line]] = []
         for item in stream:
             if lines and breaks(document, lines[-1], item):
-                yield paragraph_of(lines)
+                found.append(paragraph_of(lines))
                 lines = []
             lines.append(item)
-        if lines:
-            yield paragraph_of(lines)
+        found.append(paragraph_of(lines))
+    return [paragraph for paragraph in found if paragraph]
 
 
 def breaks(document: Document, before: tuple[Page, Line], after: tuple[Page, Line]) -> bool:
@@ -110,15 +112,12 @@ def breaks(document: Document, before: tuple[Page, Line], after: tuple[Page, Lin
     )
 
 
-def paragraph_of(lines: Sequence[tuple[Page, Line]]) -> Paragraph:
-    text = ""
-    starts = []
-    for page, line in lines:
-        before = text
-        text = joined_text((text, line.text))
-        cut = len(before) - 1 if before.endswith("-") and not text.startswith(before) else len(before)
-        starts.append((cut + (text[cut : cut + 1] == " "), page, line))
-    return Paragraph(text, tuple(starts))
+def paragraph_of(lines: Sequence[tuple[Page, Line]]) -> Paragraph | None:
+    """The lines as a paragraph; None where none of them can name a figure."""
+    if not any(NAMED.search(line.text) for _, line in lines):
+        return None
+    text, starts = joined_lines([line.text for _, line in lines])
+    return Paragraph(text, tuple((start, *line) for start, line in zip(starts, lines, strict=True)))
 
 
 def sentences(text: str) -> Iterator[tuple[int, str]]:

@@ -7,7 +7,7 @@ them. Guarantees: pure; no region covers running text or a caption; tables' rule
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -77,12 +77,14 @@ def plan_page(document: Document, page: Page, captions: Sequence[Caption]) -> Pl
     bars = [line.box for i, line in enumerate(page.lines) if roles[i] == FURNITURE and line.upright]
     loose = tuple(i for i in range(len(page.lines)) if roles[i] == OTHER and i not in captioned)
     unframed = without_frames(page, range(len(page.graphics)), walls)
+    # a drawing that holds a line of text is its frame or ground; a picture may have a few lines on it
+    held = walls_in([graphic.box for graphic in page.graphics], walls)
     kept = [
         index
         for index in unframed
         if (graphic := page.graphics[index])
         and (page.number, index) not in document.repeated
-        and not holds_text(graphic.box, walls, graphic.image >= 0)
+        and held[index] < (4 if graphic.image >= 0 else 1)
         and not (graphic.image < 0 and any(within(graphic.box, table) for table in tables))
     ]
     regions = group(page, kept, loose, [*walls, *bars])
@@ -117,7 +119,7 @@ def without_frames(page: Page, kept: Sequence[int], walls: Sequence[Box]) -> lis
     frames = set()
     for label in range(1, len(stats)):
         x, y, width, height, _ = (float(value) * CELL for value in stats[label])
-        if min(width, height) > 30 and holds_text(Box(x, y, x + width, y + height), walls, False):
+        if min(width, height) > 30 and walls_in([Box(x, y, x + width, y + height)], walls)[0]:
             frames.add(label)
     if not frames:
         return list(kept)
@@ -125,10 +127,19 @@ def without_frames(page: Page, kept: Sequence[int], walls: Sequence[Box]) -> lis
     return [index for index in kept if index not in dropped]
 
 
-def holds_text(box: Box, walls: Iterable[Box], image: bool) -> bool:
-    """Whether a graphic is the ground or frame of running text rather than a picture."""
-    covered = sum(1 for wall in walls if overlap(wall, box) > 0.6 * area(wall))
-    return covered >= (4 if image else 1)
+def walls_in(boxes: Sequence[Box], walls: Sequence[Box]) -> np.ndarray:
+    """How many of the walls lie in each box, for the most part."""
+    count = np.zeros(len(boxes), int)
+    if not len(walls) or not len(boxes):
+        return count
+    one, two = np.asarray(boxes, np.float32), np.asarray(walls, np.float32)
+    size = (two[:, 2] - two[:, 0]) * (two[:, 3] - two[:, 1])
+    for start in range(0, len(one), 4096):
+        part = one[start : start + 4096, None, :]
+        width = np.minimum(part[..., 2], two[:, 2]) - np.maximum(part[..., 0], two[:, 0])
+        height = np.minimum(part[..., 3], two[:, 3]) - np.maximum(part[..., 1], two[:, 1])
+        count[start : start + 4096] = (width.clip(0) * height.clip(0) > 0.6 * size).sum(axis=1)
+    return count
 
 
 def table_lines(
