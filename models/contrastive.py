@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,7 @@ def pretrain(
     normalise = weights.normalisation(recipe.init, recipe.backbone, sets[-1].images)
     with engine.seeded(recipe.seed, 0):  # leaves the caller's random state alone
         network = backbones.build(recipe.backbone, size=recipe.size)
-    first = Evaluation(recipe.size, normalise)(sets[-1].images[:64])
+    first = Evaluation(recipe.size, normalise)(sets[0].images[:64])
     report = weights.initialise(network, recipe.backbone, recipe.init, seed=recipe.seed, batch=first)
     encoder, width = backbones.features(network, recipe.backbone)
     moco = build_moco(engine.channels_last(encoder), width, recipe)
@@ -152,7 +152,8 @@ def pretrain(
             first_id=sum(len(before) for before in sets[:number]),
             folder=cache / f"{number + 1}-{part.name}" if cache is not None else None,
             fingerprint={
-                "recipe": asdict(recipe),
+                # What comes later in the chain changes nothing here: chains with the same beginning may share a cache
+                "recipe": asdict(replace(recipe, chain=recipe.chain[: number + 1])),
                 "seen": list(seen),
                 "normalise": asdict(normalise),
                 "precision": str(fabric._precision.precision),
