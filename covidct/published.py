@@ -170,7 +170,7 @@ def _record(side: Side, name: str, image_id: str, shape: tuple[int, int], sha256
     label = {text: number for number, text in LABEL_NAMES.items()}[side.label_name]
     return {
         **dict.fromkeys(COLUMNS, ""),
-        **_facts(side, name),
+        **facts(side, name),
         "image_id": image_id,
         "file": f"images/{image_id}.png",
         "label": label,
@@ -185,7 +185,7 @@ def _record(side: Side, name: str, image_id: str, shape: tuple[int, int], sha256
     }
 
 
-def _facts(side: Side, name: str) -> dict[str, object]:
+def facts(side: Side, name: str) -> dict[str, object]:
     """What table and naming convention say about one picture; the patient comes from the table only."""
     row = side.rows.get(name, {})
     bare = joins.stem(name)
