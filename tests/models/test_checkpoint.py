@@ -171,3 +171,17 @@ def test_git_revision(tmp_path):
     revision = checkpoint.git_revision()
     assert revision == "" or len(revision.removesuffix("-dirty")) == 40
     assert checkpoint.git_revision(tmp_path) == ""
+
+
+def test_load_by_name_or_folder(saved, tmp_path):
+    import models
+
+    (tmp_path / "resnet18-random-0").mkdir()
+    folder = copy_of(saved, tmp_path / "resnet18-random-0")
+    for name in ("resnet18-random-0", folder, str(folder / checkpoint.WEIGHTS)):
+        network, found = models.load(name, root=tmp_path)
+        assert found["backbone"] == "resnet18" and not network.training
+    with pytest.raises(CheckpointError, match=r"got neither; there are resnet18-random-0"):
+        models.load("resnet19", root=tmp_path)
+    with pytest.raises(CheckpointError, match="dvc repro finetune"):
+        models.load("resnet19", root=tmp_path / "nowhere")
