@@ -99,7 +99,10 @@ def open_pdf(path: Path, settings: Settings) -> pymupdf.Document:
         head = file.read(1024)
     if b"%PDF-" not in head:
         raise DocumentError(f"expected a PDF, got a file that starts with {head[:12]!r}; download it again")
-    pdf = pymupdf.open(stream=None, filename=str(path), filetype="pdf")
+    try:
+        pdf = pymupdf.open(filename=str(path), filetype="pdf")
+    except pymupdf.FileDataError as error:
+        raise DocumentError("expected a PDF that opens, got a damaged one; download it again") from error
     if pdf.needs_pass:
         raise DocumentError("expected a readable PDF, got an encrypted one that needs a password; unlock it first")
     if pdf.page_count == 0:
@@ -109,9 +112,23 @@ def open_pdf(path: Path, settings: Settings) -> pymupdf.Document:
     return pdf
 
 
-def analyse(pdf: pymupdf.Document) -> Analysis:
-    """Captions, regions, matches and mentions of an open PDF; DocumentError where it has no text layer."""
-    pages = [read_page(pdf[index], index + 1) for index in range(pdf.page_count)]
+def read_pages(pdf: pymupdf.Document) -> tuple[list[Page], list[tuple[str, str]]]:
+    """All pages; one that cannot be read is empty and a failure."""
+    pages: list[Page] = []
+    failures: list[tuple[str, str]] = []
+    for number in range(1, pdf.page_count + 1):
+        try:
+            pages.append(read_page(pdf[number - 1], number))
+        except (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError) as error:
+            failures.append((f"page {number}", f"not readable: {describe(error)}"))
+            pages.append(Page(number, 612.0, 792.0, "", (), ()))
+    if len(failures) == len(pages):
+        raise DocumentError(f"expected a PDF with readable pages, got none of {len(pages)}: {failures[0][1]}")
+    return pages, failures
+
+
+def analyse(pages: list[Page]) -> Analysis:
+    """Captions, regions, matches and mentions of a PDF's pages; DocumentError where it has no text layer."""
     if not any(page.lines for page in pages):
         seen = sum(any(graphic.image >= 0 for graphic in page.graphics) for page in pages)
         raise DocumentError(
@@ -137,8 +154,9 @@ def extract(path: Path, settings: Settings) -> Extraction:
     pymupdf.TOOLS.mupdf_display_errors(False)
     pymupdf.TOOLS.mupdf_display_warnings(False)
     with open_pdf(path, settings) as pdf:
-        analysis = analyse(pdf)
-        result = Extraction(pdf.page_count)
+        pages, failures = read_pages(pdf)
+        analysis = analyse(pages)
+        result = Extraction(pdf.page_count, failures=failures)
         for found in analysis.matches:
             layout = analysis.document.pages[found.page - 1]
             add_figure(result, pdf, layout, found, analysis, settings)

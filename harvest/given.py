@@ -14,6 +14,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
+from harvest import packages
 from harvest.content import IMAGES, SUFFIX
 from harvest.errors import BlockedError, HarvestError, ItemError
 from harvest.http import Session
@@ -74,11 +75,18 @@ def exclude(store: Store, item: str, reason: str) -> None:
 
 
 def gather(
-    session: Session, store: Store, limit: int, max_bytes: int, public: Callable[[str], str], check: Check | None = None
+    session: Session,
+    store: Store,
+    limit: int,
+    max_bytes: int,
+    public: Callable[[str], str],
+    check: Check | None = None,
+    archives: Path | None = None,
 ) -> None:
     """Fetch the pictures of the best candidates; what fails is recorded and the others go on.
 
-    limit: at most so many, 0 for all. check: may refuse a fetched file with ItemError.
+    limit: at most so many, 0 for all. check: may refuse a fetched file with ItemError. archives: folder of
+    the packages that candidates may lie in.
     """
     with store.transaction() as db:
         db.execute("UPDATE figure SET taken = 0")
@@ -98,20 +106,24 @@ def gather(
             ).fetchone()
             last = (row["score"], row["figure_id"])
             try:
-                _fetch(session, store, row, max_bytes, check)
+                _fetch(session, store, row, max_bytes, check, archives)
             except (ItemError, BlockedError) as error:
                 failed += 1
                 store.fail(row["figure_id"], public(str(error)), waiting=isinstance(error, BlockedError))
             advance(1, f"{failed} failed")
 
 
-def _fetch(session: Session, store: Store, row: Any, max_bytes: int, check: Check | None) -> None:
+def _fetch(session: Session, store: Store, row: Any, max_bytes: int, check: Check | None, folder: Path | None) -> None:
     stem = safe_name(row["figure_id"])
     saved = store.have(stem)
     if saved is not None and not store.intact(stem):
         log.warning("%s: the cached file is damaged; fetching it again", stem)
         store.drop(stem)
-    saved = store.fetch(session, stem, row["url"], IMAGES, max_bytes, row["md5"], canonical=row["public"])
+    if row["url"].startswith(packages.SCHEME) and folder is not None:
+        file, member = packages.parts(row["url"])
+        saved = store.unpack(stem, folder / file, member, IMAGES, max_bytes, row["public"])
+    else:
+        saved = store.fetch(session, stem, row["url"], IMAGES, max_bytes, row["md5"], canonical=row["public"])
     path = store.files / stem
     try:
         if check is not None:

@@ -154,15 +154,13 @@ def _own_licence(figure: Element, caption: str) -> str:
 
 def _sentences(body: Element | None) -> Iterator[tuple[int, str]]:
     """Sentences of the paragraphs that name figures, with their offsets into the body's text; captions left out."""
-    offset = 0
+    whole, at = _text(body), 0
     for paragraph in _paragraphs(body):
-        text = _text(paragraph)
-        at = 0
-        for sentence in _SENTENCE.split(text):
+        for sentence in _SENTENCE.split(_text(paragraph)):
             if _REFERENCE.search(sentence):
-                yield offset + text.index(sentence, at), sentence
-            at += len(sentence)
-        offset += len(text) + 1
+                found = whole.find(sentence, at)
+                at = max(at, found)
+                yield max(found, 0), sentence
 
 
 def _paragraphs(element: Element | None) -> Iterator[Element]:

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harvest import bucket, europepmc, given, openi
+from harvest import bucket, europepmc, given, openi, packages
 from harvest.errors import BlockedError, HarvestError, ItemError, SettingError
 from harvest.eutils import Eutils
 from harvest.hosts import check_services, is_loopback
@@ -51,12 +51,13 @@ CREATE TABLE IF NOT EXISTS article(pmcid TEXT PRIMARY KEY, title TEXT, score REA
 
 @dataclass(frozen=True)
 class Services:
-    """The addresses asked."""
+    """The addresses asked, and the folder of packages looked into first."""
 
     eutils: str
     bucket: str
     europepmc: str
     openi: str
+    archives: Path | None = None
 
     def public(self, text: str) -> str:
         """``text`` with a stand-in's addresses replaced by the public ones."""
@@ -125,7 +126,11 @@ def _read(session: Session, store: Store, services: Services, pmcid: str, title:
 def fetch_article(
     session: Session, services: Services, pmcid: str
 ) -> tuple[Article, dict[str, Any], list[bucket.Object]]:
-    """An article with its metadata and files from the bucket; from Europe PMC (no metadata, no files) if not there."""
+    """An article with its metadata and files: from a package, the bucket, or Europe PMC (no metadata, no files)."""
+    package = packages.find(services.archives, pmcid)
+    if package is not None:
+        article, files = packages.read(package)
+        return article, {}, files
     try:
         version = bucket.newest(session, services.bucket, pmcid)
         if version:
@@ -250,6 +255,9 @@ def main(
         float, typer.Option(help="seconds between requests to hosts that are none of the services'")
     ] = 1.0,
     max_articles: Annotated[int, typer.Option(help="at most this many articles, likeliest first; 0 for all")] = 2000,
+    archives: Annotated[
+        str, typer.Option("--packages", help="folder of PMC….tar.gz packages, looked into first; '' for none")
+    ] = "",
     limit: Annotated[int, typer.Option(help="at most this many figures, likeliest first; 0 for all")] = 1000,
     max_mb: Annotated[int, typer.Option(help="largest picture, megabytes")] = 60,
     enabled: Annotated[bool, typer.Option(help="--no-enabled writes empty results")] = True,
@@ -265,7 +273,8 @@ def main(
     if not ways or set(ways) - set(ROUTES):
         raise SettingError(f"--routes: expected {' or '.join(ROUTES)}, got {', '.join(ways) or 'none'}")
     since, until = check_window(since, until)
-    services = Services(*(url.rstrip("/") for url in (eutils, bucket_url, europepmc_url, openi_url)))
+    addresses = [url.rstrip("/") for url in (eutils, bucket_url, europepmc_url, openi_url)]
+    services = Services(*addresses, archives=Path(archives) if archives else None)
     used = {"openi": services.openi} if "openi" in ways else {}
     if "bucket" in ways:
         used |= {"eutils": services.eutils, "bucket": services.bucket, "europepmc": services.europepmc}
@@ -277,7 +286,7 @@ def main(
         session = Session(
             contact, spacing=spacing, local=local, state=None if local else cache / "hosts", api_key=api_key
         )
-        given.start(store, json.dumps([ways, term, query, since, until, max_articles]), ("article",))
+        given.start(store, json.dumps([ways, term, query, since, until, max_articles, archives]), ("article",))
         broken = []
         for way in ways:
             try:
@@ -296,7 +305,7 @@ def main(
             return
         if len(broken) == len(ways):
             raise HarvestError(f"no route gave a listing: {'; '.join(broken)}. Run the same command again to go on")
-        given.gather(session, store, limit, max_mb << 20, services.public)
+        given.gather(session, store, limit, max_mb << 20, services.public, archives=services.archives)
         counts = given.publish(store, out)
         given.report(store, "pmc", counts)
         blocked = store.count("SELECT count(*) FROM problem WHERE waiting")

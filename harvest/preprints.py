@@ -30,7 +30,7 @@ from harvest.licences import rights
 from harvest.options import guarded, in_words, new_app, progress, show_table, split_list
 from harvest.records import Failure, Preprint, write_jsonl
 from harvest.store import Store, open_store, place
-from harvest.window import PUBLIC_API, PUBLIC_SITE, SCHEMA, Wanted, check_window, list_all, listed, select
+from harvest.window import PUBLIC_API, PUBLIC_SITE, SCHEMA, Wanted, add_saved, check_window, list_all, listed, select
 
 log = logging.getLogger(__name__)
 app = new_app()
@@ -273,6 +273,9 @@ def main(
     archives: Annotated[
         str, typer.Option("--meca", help="folder of .meca archives to take PDFs from first; '' for none")
     ] = "",
+    saved_pages: Annotated[
+        str, typer.Option(help="folder of search result pages saved in a browser; '' for none")
+    ] = "",
     max_mb: Annotated[int, typer.Option(help="largest PDF, megabytes")] = 300,
     max_failed: Annotated[float, typer.Option(help="share of failed PDFs above which the stage fails")] = 1.0,
     enabled: Annotated[bool, typer.Option(help="--no-enabled writes empty results")] = True,
@@ -306,6 +309,8 @@ def main(
             db.execute("DELETE FROM problem")
         if archives:
             log.info("%d archives in %s", meca.index(store, Path(archives)), archives)
+        if saved_pages:
+            log.info("%d rows in the pages of %s", add_saved(store, Path(saved_pages)), saved_pages)
         missing = list_all(session, store, wanted)
         for item in missing:
             store.fail("listing", item)

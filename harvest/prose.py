@@ -189,9 +189,9 @@ def roles_of(
 ) -> tuple[str, ...]:
     """A role for every line; running text is what stands in paragraphs of long lines, outside boxes and pictures."""
     roles = [FURNITURE if (page.number, index) in furniture else OTHER for index in range(len(page.lines))]
-    holders = [
-        g.box for g in page.graphics if (g.frame or g.image >= 0) and area(g.box) < 0.5 * page.width * page.height
-    ]
+    limits = 2000, 0.5 * page.width * page.height
+    holders = [g.box for g in page.graphics if (g.frame or g.image >= 0) and limits[0] < area(g.box) < limits[1]]
+    holders = sorted(holders, key=area, reverse=True)[:500]
     for group in groups:
         lines = [page.lines[index] for index in group]
         letters = sum(sum(map(str.isalpha, line.text)) for line in lines)

@@ -19,7 +19,7 @@ from harvest.prose import FURNITURE, OTHER, PROSE, Document
 from harvest.records import Box
 
 CELL = 2.0
-"""width of a cell of the grid that things are grouped on, in points"""
+"""width of a cell of the grid that things are grouped on, in points (more on pages over 3000 points)"""
 REACH = 6.0
 """how far a picture or drawing reaches out to its neighbours, in points"""
 TEXT_REACH = 3.0
@@ -112,18 +112,18 @@ def without_frames(page: Page, kept: Sequence[int], walls: Sequence[Box]) -> lis
     ]
     if not any(page.graphics[index].rule for index in thin):
         return list(kept)
-    grid = np.zeros((int(page.height / CELL) + 2, int(page.width / CELL) + 2), np.uint8)
+    grid, cell = empty_grid(page)
     for index in thin:
-        paint(grid, page.graphics[index].box, 0.5, 1)
+        paint(grid, cell, page.graphics[index].box, 0.5, 1)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(grid, connectivity=8)
     frames = set()
     for label in range(1, len(stats)):
-        x, y, width, height, _ = (float(value) * CELL for value in stats[label])
+        x, y, width, height, _ = (float(value) * cell for value in stats[label])
         if min(width, height) > 30 and walls_in([Box(x, y, x + width, y + height)], walls)[0]:
             frames.add(label)
     if not frames:
         return list(kept)
-    dropped = {index for index in thin if label_at(labels, page.graphics[index].box) in frames}
+    dropped = {index for index in thin if label_at(labels, cell, page.graphics[index].box) in frames}
     return [index for index in kept if index not in dropped]
 
 
@@ -182,19 +182,19 @@ def group(page: Page, kept: Sequence[int], loose: Sequence[int], walls: Sequence
     solid = [index for index in kept if not page.graphics[index].rule]
     if not solid:
         return ()
-    grid = np.zeros((int(page.height / CELL) + 2, int(page.width / CELL) + 2), np.uint8)
+    grid, cell = empty_grid(page)
     for index in solid:
-        paint(grid, page.graphics[index].box, REACH, 1)
+        paint(grid, cell, page.graphics[index].box, REACH, 1)
     for index in loose:
-        paint(grid, page.lines[index].box, TEXT_REACH, 1)
+        paint(grid, cell, page.lines[index].box, TEXT_REACH, 1)
     for wall in walls:
-        paint(grid, wall, -0.5, 0)
+        paint(grid, cell, wall, -0.5, 0)
     _, labels = cv2.connectedComponents(grid, connectivity=4)
     members: dict[int, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
     for index in solid:
-        members[label_at(labels, page.graphics[index].box)][0].append(index)
+        members[label_at(labels, cell, page.graphics[index].box)][0].append(index)
     for index in loose:
-        members[label_at(labels, page.lines[index].box)][1].append(index)
+        members[label_at(labels, cell, page.lines[index].box)][1].append(index)
     regions = []
     for label, (graphics, lines) in members.items():
         if label == 0 or not graphics:
@@ -207,20 +207,26 @@ def group(page: Page, kept: Sequence[int], loose: Sequence[int], walls: Sequence
     return tuple(sorted(regions, key=lambda region: (region.box.y0, region.box.x0)))
 
 
-def paint(grid: np.ndarray, box: Box, reach: float, value: int) -> None:
+def empty_grid(page: Page) -> tuple[np.ndarray, float]:
+    """A grid over the page, and the width of its cells: bounded however large the page says it is."""
+    cell = max(CELL, page.width / 1500, page.height / 1500)
+    return np.zeros((int(page.height / cell) + 2, int(page.width / cell) + 2), np.uint8), cell
+
+
+def paint(grid: np.ndarray, cell: float, box: Box, reach: float, value: int) -> None:
     """Set the cells of a box grown by ``reach`` points."""
-    y0, y1 = max(0, int((box.y0 - reach) / CELL)), int((box.y1 + reach) / CELL) + 1
-    x0, x1 = max(0, int((box.x0 - reach) / CELL)), int((box.x1 + reach) / CELL) + 1
+    y0, y1 = max(0, int((box.y0 - reach) / cell)), int((box.y1 + reach) / cell) + 1
+    x0, x1 = max(0, int((box.x0 - reach) / cell)), int((box.x1 + reach) / cell) + 1
     grid[y0:y1, x0:x1] = value
 
 
-def label_at(labels: np.ndarray, box: Box) -> int:
+def label_at(labels: np.ndarray, cell: float, box: Box) -> int:
     """The component a box lies in: that of its middle, else the first it touches."""
-    y, x = int((box.y0 + box.y1) / 2 / CELL), int((box.x0 + box.x1) / 2 / CELL)
+    y, x = int((box.y0 + box.y1) / 2 / cell), int((box.x0 + box.x1) / 2 / cell)
     y, x = min(y, labels.shape[0] - 1), min(x, labels.shape[1] - 1)
     if labels[y, x]:
         return int(labels[y, x])
-    window = labels[int(box.y0 / CELL) : int(box.y1 / CELL) + 1, int(box.x0 / CELL) : int(box.x1 / CELL) + 1]
+    window = labels[int(box.y0 / cell) : int(box.y1 / cell) + 1, int(box.x0 / cell) : int(box.x1 / cell) + 1]
     touched = window[window > 0]
     return int(touched[0]) if touched.size else 0
 

@@ -17,8 +17,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from harvest.archives import open_archive
+from harvest.content import sniff
 from harvest.download import Saved, download
-from harvest.errors import HarvestError
+from harvest.errors import HarvestError, ItemError
 from harvest.hosts import is_loopback
 from harvest.http import CHUNK, Session
 from harvest.records import Failure
@@ -92,6 +94,28 @@ class Store:
         if saved is None:
             saved = download(session, url, self.files / name, kinds, max_bytes, md5)
             self.keep(name, canonical or url, saved)
+        return saved
+
+    def unpack(self, name: str, path: Path, member: str, kinds: frozenset[str], max_bytes: int, origin: str) -> Saved:
+        """The file ``name``, copied out of an archive unless it is already here. Raises ItemError."""
+        saved = self.have(name)
+        if saved is not None:
+            return saved
+        part = self.files / f"{name}.part"
+        digest, size, head = hashlib.sha256(), 0, b""
+        with open_archive(path) as archive, archive.open(member) as source, part.open("wb") as out:
+            while chunk := source.read(CHUNK):
+                head = head or chunk[:1024]
+                size += len(chunk)
+                if size > max_bytes:
+                    raise ItemError(f"{path.name}: {member}: expected at most {max_bytes} bytes, got more (--max_mb)")
+                digest.update(chunk)
+                out.write(chunk)
+        if sniff(head) not in kinds:
+            raise ItemError(f"{path.name}: {member}: expected {' or '.join(sorted(kinds))}, got {sniff(head)}")
+        part.replace(self.files / name)
+        saved = Saved(digest.hexdigest(), size, sniff(head))
+        self.keep(name, origin, saved)
         return saved
 
     def drop(self, name: str) -> None:

@@ -10,8 +10,9 @@ import json
 import logging
 import sqlite3
 from dataclasses import astuple, dataclass
+from pathlib import Path
 
-from harvest import biorxiv, europepmc
+from harvest import biorxiv, europepmc, highwire
 from harvest.errors import BlockedError, ItemError, SettingError
 from harvest.http import Session
 from harvest.select import ct_likelihood, is_covid
@@ -171,6 +172,16 @@ def list_all(session: Session, store: Store, wanted: Wanted) -> list[str]:
 
 
 # -- selection ---------------------------------------------------------------------------------------------------------
+
+
+def add_saved(store: Store, folder: Path) -> int:
+    """Add the rows of search pages saved by hand; what the API lists of the same version goes before. How many."""
+    rows = list(highwire.read_pages(folder))
+    with store.transaction() as db:
+        db.executemany(
+            "INSERT OR IGNORE INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [astuple(row) for row in rows]
+        )
+    return len(rows)
 
 
 # of each DOI the highest version of the window, and whether any version of it is a withdrawal

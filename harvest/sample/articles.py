@@ -9,9 +9,9 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from harvest.sample import prose
-from harvest.sample.papers import Plate, Studio, groups_of
+from harvest.sample.papers import Plate, Studio, groups_of, panel_rows
 from harvest.sample.picture import jpeg
-from harvest.sample.plan import ARTICLE_PANELS, NEGATIVES, Cast, Size, ct_plate
+from harvest.sample.plan import ARTICLE_PANELS, MIXED, NEGATIVES, Cast, Size, ct_plate
 from harvest.sample.rand import stream
 
 LICENCES = [
@@ -56,7 +56,8 @@ def draw_articles(seed: int, size: Size, studio: Studio) -> list[Article]:
                 panels = int(rng.choice(ARTICLE_PANELS))
                 kinds = ["covid"] if odd == "covid" else [NEGATIVES[cast.made % len(NEGATIVES)]]
                 people = [cast.patient(k) for k in kinds]
-                plates.append(ct_plate(f"{pmcid}-ct{f}", cast, people, panels))
+                also = ("xray",) if rng.random() < MIXED else ()
+                plates.append(ct_plate(f"{pmcid}-ct{f}", cast, people, panels, also=also))
         plates += [
             Plate(f"{pmcid}-y{k}", str(rng.choice(["bar", "slide", "curve"]))) for k in range(int(rng.integers(0, 2)))
         ]
@@ -94,7 +95,7 @@ def _draw(
         href = f"drawn-{pmcid[3:]}-g{k:03d}"
         files[f"{href}.jpg"] = jpeg(picture.pixels, 97)
         if plate.kind == "ct":
-            caption, panels = prose.ct_caption(groups_of(plate), numbers, rng, False, virus)
+            caption, panels = prose.ct_caption(groups_of(plate), numbers, rng, False, virus, plate.also)
             sentences.append(prose.ct_mention(f"Fig. {k}", groups_of(plate), numbers, virus or "the virus", rng))
         else:
             caption, panels = "Further findings.", {}
@@ -279,7 +280,6 @@ def _truth_row(
     base: str, href: str, plate: Plate, caption: str, panels: dict[str, str], studio: Studio, k: int
 ) -> dict[str, object]:
     picture = studio.picture(plate)
-    by_id = {p.patient_id: p for p, _ in plate.shows}
     return {
         "source": "pmc",
         "document": base.split(".")[0],
@@ -292,17 +292,5 @@ def _truth_row(
         "panel_captions": panels,
         "width": picture.pixels.shape[1],
         "height": picture.pixels.shape[0],
-        "panels": [
-            {
-                "letter": q.letter,
-                "box": list(q.box),
-                "patient_id": q.patient_id,
-                "label": int(by_id[q.patient_id].covid),
-                "disease": by_id[q.patient_id].disease.kind,
-                "t": q.t,
-                "window": q.window,
-                "marks": [list(m) for m in q.marks],
-            }
-            for q in picture.panels
-        ],
+        "panels": panel_rows(plate, picture),
     }

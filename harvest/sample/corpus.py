@@ -14,7 +14,8 @@ from pathlib import Path
 
 from harvest.sample.articles import draw_articles
 from harvest.sample.cases import draw_cases
-from harvest.sample.papers import Studio, draw_paper, listing_rows
+from harvest.sample.listing import listing_rows
+from harvest.sample.papers import Studio, draw_paper
 from harvest.sample.plan import Size, plan_papers, plan_rows
 from harvest.sample.release import write_release
 from harvest.sample.volumes import write_volumes
@@ -131,6 +132,7 @@ def _image_rows(document: str, source: str, figure: str, row: Row) -> list[Row]:
             "window": q["window"],
         }
         for n, q in enumerate(panels)
+        if q["patient_id"]
     ]
 
 

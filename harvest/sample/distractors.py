@@ -60,16 +60,25 @@ def chart(kind: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def xray(rng: np.random.Generator) -> np.ndarray:
-    """A frontal chest radiograph: how much tissue lies along each ray through a drawn thorax."""
+    """A frontal chest radiograph: the tissue along each ray through a drawn thorax, with ribs and shoulders."""
     anatomy = draw_anatomy(rng)
     rows = []
-    for t in np.linspace(-0.06, 1.0, 46):
+    for t in np.linspace(-0.1, 1.05, 40):
         slab = Slab(anatomy, float(np.clip(t, 0.02, 1)), 128)
-        rows.append(np.clip(slab.draw() + 1000, 0, None).sum(axis=0))
-    rays: np.ndarray = np.array(rows, np.float32)
-    image: np.ndarray = cv2.GaussianBlur(cv2.resize(rays, (400, 420), interpolation=cv2.INTER_CUBIC), (0, 0), 1.6)
-    grey = np.clip((image - np.percentile(image, 4)) / np.ptp(np.percentile(image, [4, 98])) * 235, 0, 255)
-    grey = np.clip(grey + rng.normal(0, 2.5, grey.shape), 0, 255).astype(np.uint8)
+        rows.append(np.clip(slab.draw() + 1000, 0, 1150).sum(axis=0))
+    rays: np.ndarray = np.array(rows, np.float32)[:, 9:-9]
+    image: np.ndarray = cv2.resize(rays, (440, 420), interpolation=cv2.INTER_CUBIC)
+    image = 1.0 - np.exp(-image / np.percentile(image, 70) * 1.1)
+    y, x = np.mgrid[-1:1:420j, -1:1:440j]
+    for n in range(9):
+        # posterior ribs fall outwards from the spine, as arcs one below the other
+        arc = y - (-0.86 + 0.2 * n + 0.5 * np.abs(x) ** 1.6 - 0.12 * np.cos(3 * x))
+        image += 0.05 * np.exp(-((arc / 0.028) ** 2)) * (np.abs(x) < 0.82) * (np.abs(x) > 0.09)
+    image += 0.25 * np.clip(-y - 0.72 + 0.12 * np.cos(3 * x), 0, 1)
+    image += cv2.GaussianBlur(rng.normal(0, 1, image.shape), (0, 0), 18) * 0.25
+    image = np.asarray(cv2.GaussianBlur(image, (0, 0), 5.0), np.float64)
+    low, high = (float(v) for v in np.percentile(image, [1, 99]))
+    grey = np.clip((image - low) / (high - low) * 225 + 12 + rng.normal(0, 2.5, image.shape), 0, 255).astype(np.uint8)
     _text(grey, "R", (16, 34), 0.9, 255)
     return compress(np.repeat(grey[..., None], 3, 2), 90)
 

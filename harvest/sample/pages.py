@@ -36,7 +36,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Raster:
-    """A picture to place: encoded bytes, and its place inside the figure as shares (x0, y0, x1, y1)."""
+    """A picture to place: encoded bytes, its place in the figure as shares (x0, y0, x1, y1), a letter over it."""
 
     data: bytes
     place: tuple[float, float, float, float]
@@ -241,9 +241,7 @@ class Setter:
             )
             xrefs.append(self.page.insert_image(spot, stream=raster.data, keep_proportion=False))
             if raster.letter:
-                self.page.insert_text(
-                    (spot.x0 + 3, spot.y0 + 11), raster.letter, fontname="hebo", fontsize=9, color=(1, 1, 1)
-                )
+                self.page.insert_text((spot.x0 + 2, spot.y0 - 2), raster.letter, fontname="hebo", fontsize=8)
         item.xrefs = tuple(xrefs)
 
     def _table(self, item: Float, rect: pymupdf.Rect) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from harvest.sample import prose
+from harvest.sample.dates import spoken
 from harvest.sample.distractors import draw_distractor, logo
 from harvest.sample.pages import Float, Look, Mention, Raster, Setter, vector_bars
 from harvest.sample.phantom import Patient
@@ -24,11 +25,6 @@ LICENCE_WORDS = {
     "": "All rights reserved. No reuse allowed without permission.",
 }
 
-MONTHS = (
-    *("January", "February", "March", "April", "May", "June", "July"),
-    *("August", "September", "October", "November", "December"),
-)
-
 
 @dataclass(frozen=True)
 class Plate:
@@ -38,6 +34,8 @@ class Plate:
     kind: str
     shows: tuple[tuple[Patient, float], ...] = ()
     vague: bool = False
+    also: tuple[str, ...] = ()
+    """kinds of further panels that are no CT"""
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,8 @@ class Studio:
     def picture(self, plate: Plate) -> Picture:
         if plate.name not in self.made:
             if plate.kind == "ct":
-                made = draw_figure(self.seed, plate.name, list(plate.shows))
+                others = [(k, draw_distractor(k, stream(self.seed, plate.name, k))) for k in plate.also]
+                made = draw_figure(self.seed, plate.name, list(plate.shows), others)
             else:
                 pixels = draw_distractor(plate.kind, stream(self.seed, plate.name, "distractor"))
                 made = Picture(pixels, (), 90, bool(stream(self.seed, plate.name).random() < 0.5), False)
@@ -117,11 +116,12 @@ def rasters(picture: Picture, rng: np.random.Generator) -> list[Raster]:
         return [Raster(stored(picture)[0], (0, 0, 1, 1))]
     high, wide = picture.pixels.shape[:2]
     found = []
-    for panel in picture.panels:
+    letters = picture.letters_above or ("",) * len(picture.panels)
+    for panel, letter in zip(picture.panels, letters, strict=True):
         x0, y0, x1, y1 = panel.box
         part = picture.pixels[y0:y1, x0:x1]
         data = jpeg(part, 97) if picture.as_jpeg else png(part)
-        found.append(Raster(data, (x0 / wide, y0 / high, x1 / wide, y1 / high)))
+        found.append(Raster(data, (x0 / wide, y0 / high, x1 / wide, y1 / high), letter))
     return found
 
 
@@ -130,7 +130,7 @@ def draw_paper(paper: Paper, version: Version, studio: Studio, plates: tuple[Pla
     plates = paper.plates if plates is None else plates
     rng = stream(studio.seed, paper.preprint_id, "look")
     name = "medRxiv" if paper.server == "medrxiv" else "bioRxiv"
-    day = _spoken(version.date)
+    day = spoken(version.date)
     look = Look(
         columns=int(rng.choice([1, 1, 2])),
         font=str(rng.choice(["tiro", "tiro", "helv"])),
@@ -205,7 +205,7 @@ def _float(
     high, wide = picture.pixels.shape[:2]
     share = float(np.clip(wide / 760, 0.45, 1.0)) if look.columns == 1 else float(np.clip(wide / 420, 0.6, 1.0))
     if plate.kind == "ct":
-        caption, panels = prose.ct_caption(groups_of(plate), numbers, rng, plate.vague, virus)
+        caption, panels = prose.ct_caption(groups_of(plate), numbers, rng, plate.vague, virus, plate.also)
         sentence = prose.ct_mention(label, groups_of(plate), numbers, virus, rng)
         return Float(number, caption, high / wide, rasters(picture, rng), wide=share), panels, sentence
     caption, sentence = _distractor_words(plate.kind, label, virus)
@@ -248,7 +248,6 @@ def _truth(
 ) -> dict[str, object]:
     picture = None if plate.kind == "vector" else studio.picture(plate)
     separate = bool(picture and picture.separate)
-    by_id = {p.patient_id: p for p, _ in plate.shows}
     return {
         "pdf": file,
         "figure": f"{file[:-4]}-f{item.number}",
@@ -266,53 +265,29 @@ def _truth(
         "mentions": [{"page": m.page, "text": m.sentence} for m in mentions if m.number == item.number],
         "panel_captions": panels,
         "panels": [
-            {
-                "letter": panel.letter,
-                "box": list(panel.box),
-                "xref": item.xrefs[n if separate else 0],
-                "patient_id": panel.patient_id,
-                "label": int(by_id[panel.patient_id].covid),
-                "disease": by_id[panel.patient_id].disease.kind,
-                "t": panel.t,
-                "window": panel.window,
-                "marks": [list(m) for m in panel.marks],
-            }
-            for n, panel in enumerate(picture.panels if picture else ())
+            row | {"xref": item.xrefs[n if separate else 0]}
+            for n, row in enumerate(panel_rows(plate, picture) if picture else [])
         ],
     }
 
 
-def listing_rows(paper: Paper) -> list[dict[str, str]]:
-    """The API's rows, one for each version, in its own field forms."""
-    site = "www.medrxiv.org" if paper.server == "medrxiv" else "www.biorxiv.org"
-    rows = []
-    for version in paper.versions:
-        kind = version.kind if paper.server == "medrxiv" or "WITHDRAWN" in version.kind else "new results"
-        if paper.server == "biorxiv":
-            kind = kind.lower()
-        day = version.date.replace("-", "/")
+def panel_rows(plate: Plate, picture: Picture) -> list[dict[str, object]]:
+    """Truth about each panel; panels that are no CT have no patient and no label."""
+    people = {p.patient_id: p for p, _ in plate.shows}
+    rows: list[dict[str, object]] = []
+    for panel in picture.panels:
+        patient = people.get(panel.patient_id)
         rows.append(
             {
-                "title": paper.title,
-                "authors": paper.authors,
-                "author_corresponding": paper.authors.split(";")[0].replace(",", ""),
-                "author_corresponding_institution": "Example Institute",
-                "doi": paper.doi,
-                "date": version.date,
-                "version": str(version.number),
-                "type": kind,
-                "license": paper.licence,
-                "category": paper.category,
-                "jatsxml": f"https://{site}/content/early/{day}/{paper.preprint_id}.source.xml",
-                "abstract": paper.abstract,
-                "funder": "NA",
-                "published": "NA",
-                "server": "medRxiv" if paper.server == "medrxiv" else "bioRxiv",
+                "letter": panel.letter,
+                "kind": panel.kind,
+                "box": list(panel.box),
+                "patient_id": panel.patient_id,
+                "label": int(patient.covid) if patient else None,
+                "disease": patient.disease.kind if patient else "",
+                "t": panel.t,
+                "window": panel.window,
+                "marks": [list(m) for m in panel.marks],
             }
         )
     return rows
-
-
-def _spoken(date: str) -> str:
-    year, month, day = date.split("-")
-    return f"{MONTHS[int(month) - 1]} {int(day)}, {year}"

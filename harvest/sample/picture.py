@@ -28,6 +28,7 @@ class Panel:
     t: float
     window: str
     marks: tuple[PixelBox, ...]
+    kind: str = "ct"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Picture:
     as_jpeg: bool
     separate: bool
     """true: the panels are separate images on the page, not one raster"""
+    letters_above: tuple[str, ...] = ()
+    """letters that stand over the panels, outside their boxes"""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Style:
             stretch=float(rng.uniform(0.88, 1.15)),
             gutter=int(rng.choice([3, 4, 6, 8, 10])),
             gutter_grey=int(rng.choice([255, 255, 255, 0])),
-            letter_at=str(rng.choice(["top-left", "top-left", "bottom-left", "top-right", "none"])),
+            letter_at=str(rng.choice(["top-left", "top-left", "bottom-left", "top-right", "none", "above"])),
             letter_case=str(rng.choice(["upper", "upper", "lower"])),
             letter_scale=float(rng.uniform(0.55, 0.85)),
             colour=bool(rng.random() < 0.5),
@@ -92,34 +95,43 @@ class Style:
 
 
 def draw_figure(
-    seed: int, name: str, shows: list[tuple[Patient, float]], columns: int | None = None, window: str | None = None
+    seed: int, name: str, shows: list[tuple[Patient, float]], others: list[tuple[str, np.ndarray]] | None = None
 ) -> Picture:
-    """A figure of one or more panels; ``name`` decides the style, ``shows`` only what is seen in the lungs."""
+    """A figure of one or more panels; ``name`` decides the style, ``shows`` only what is seen in the lungs.
+
+    ``others``: kind and pixels of further panels that are no CT (an X-ray beside the scans).
+    """
     rng = stream(seed, name, "style")
     style = Style.draw(rng)
-    window = window or style.window
-    count = len(shows)
-    columns = columns or {1: 1, 2: 2, 3: 3, 4: 2, 5: 3, 6: 3}.get(count, 4)
+    others = others or []
+    count = len(shows) + len(others)
+    columns = {1: 1, 2: 2, 3: 3, 4: 2, 5: 3, 6: 3}.get(count, 4)
     height = round(style.width * float(rng.uniform(0.70, 0.80)))
-    tiles, marks = [], []
-    for number, (patient, t) in enumerate(shows):
-        tile, found = _panel(patient, t, style, window, height, _letter(style, number, count, rng), rng, number)
+    tiles, marks, letters = [], [], []
+    for number in range(count):
+        letter = _letter(style, number, count, rng)
+        inside = "" if style.letter_at == "above" else letter
+        if number < len(shows):
+            tile, found = _panel(*shows[number], style, style.window, height, inside, rng, number)
+        else:
+            tile, found = _fitted(others[number - len(shows)][1], style.width, height), []
+            if inside:
+                found = [_print(tile, inside, style.letter_at, style.letter_scale, rng)]
         tiles.append(tile)
         marks.append(found)
-    pixels, boxes = _arrange(tiles, columns, style)
-    panels = tuple(
-        Panel(
-            box,
-            chr(65 + n),
-            shows[n][0].patient_id,
-            round(shows[n][1], 4),
-            window,
-            tuple((x0 + box[0], y0 + box[1], x1 + box[0], y1 + box[1]) for x0, y0, x1, y1 in marks[n]),
-        )
-        for n, box in enumerate(boxes)
-    )
+        letters.append(letter)
+    above = tuple(letters) if style.letter_at == "above" else ()
+    pixels, boxes = _arrange(tiles, columns, style, above)
+    panels = []
+    for n, box in enumerate(boxes):
+        moved = tuple((x0 + box[0], y0 + box[1], x1 + box[0], y1 + box[1]) for x0, y0, x1, y1 in marks[n])
+        if n < len(shows):
+            patient, t = shows[n]
+            panels.append(Panel(box, chr(65 + n), patient.patient_id, round(t, 4), style.window, moved))
+        else:
+            panels.append(Panel(box, chr(65 + n), "", 0.0, "", moved, others[n - len(shows)][0]))
     pixels = compress(pixels if style.colour else pixels[..., 0], style.quality)
-    return Picture(pixels, panels, style.quality, style.as_jpeg, style.separate and count > 1)
+    return Picture(pixels, tuple(panels), style.quality, style.as_jpeg, style.separate and count > 1, above)
 
 
 def windowed(hu: np.ndarray, level: float, width: float) -> np.ndarray:
@@ -226,18 +238,32 @@ def _arrow(tile: np.ndarray, spot: np.ndarray, angle: float, coloured: bool) -> 
     return (min(xs) - 8, min(ys) - 8, max(xs) + 8, max(ys) + 8)
 
 
-def _arrange(tiles: list[np.ndarray], columns: int, style: Style) -> tuple[np.ndarray, list[PixelBox]]:
-    """Tiles in a grid with gutters; the picture and each tile's box."""
+def _fitted(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Another picture at a panel's size: scaled to cover it, what stands over cut evenly."""
+    scale = max(width / pixels.shape[1], height / pixels.shape[0])
+    wide, high = max(width, round(pixels.shape[1] * scale)), max(height, round(pixels.shape[0] * scale))
+    big = cv2.resize(pixels, (wide, high), interpolation=cv2.INTER_AREA)
+    y, x = (high - height) // 2, (wide - width) // 2
+    return big[y : y + height, x : x + width].copy()
+
+
+def _arrange(
+    tiles: list[np.ndarray], columns: int, style: Style, above: tuple[str, ...]
+) -> tuple[np.ndarray, list[PixelBox]]:
+    """Tiles in a grid with gutters, letters over them if there are any; the picture and each tile's box."""
     height, width = tiles[0].shape[:2]
     rows = -(-len(tiles) // columns)
     gap = style.gutter if len(tiles) > 1 else 0
-    canvas = np.full(
-        (rows * height + (rows - 1) * gap, columns * width + (columns - 1) * gap, 3), style.gutter_grey, np.uint8
-    )
+    strip = 24 if above else 0
+    size = (rows * (height + strip) + (rows - 1) * gap, columns * width + (columns - 1) * gap, 3)
+    canvas = np.full(size, style.gutter_grey, np.uint8)
+    ink = (255 - style.gutter_grey,) * 3
     boxes: list[PixelBox] = []
     for number, tile in enumerate(tiles):
         row, column = divmod(number, columns)
-        x, y = column * (width + gap), row * (height + gap)
+        x, y = column * (width + gap), row * (height + strip + gap) + strip
         canvas[y : y + height, x : x + width] = tile
+        if above:
+            cv2.putText(canvas, above[number], (x + 4, y - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.6, ink, 2, cv2.LINE_AA)
         boxes.append((x, y, x + width, y + height))
     return canvas, boxes

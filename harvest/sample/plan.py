@@ -20,13 +20,15 @@ ARTICLE_PANELS = (2, 3, 4, 2, 6, 2)
 NEGATIVES = ("nodule", "normal", "emphysema", "lobar", "effusion", "fibrosis", "normal")
 CONTROLS = ("normal", "normal", "lobar", "nodule", "normal", "effusion")
 LEVEL = (0.42, 0.70)
+MIXED = 0.18
+"""share of compound figures with an X-ray among the scans"""
 
 
 @dataclass(frozen=True)
 class Size:
     """How many of each; the defaults are the sample profile's."""
 
-    ct_preprints: int = 26
+    ct_preprints: int = 22
     other_preprints: int = 6
     rows: int = 36
     """further listing rows, without COVID or without a picture"""
@@ -55,12 +57,14 @@ class Cast:
         return LEVEL[0] + (LEVEL[1] - LEVEL[0]) * ((first + 0.381966 * count) % 1.0)
 
 
-def ct_plate(name: str, cast: Cast, patients: list[Patient], panels: int, vague: bool = False) -> Plate:
-    """A CT figure of ``panels`` panels that shows ``patients`` in turn, each in neighbouring panels."""
+def ct_plate(
+    name: str, cast: Cast, patients: list[Patient], panels: int, vague: bool = False, also: tuple[str, ...] = ()
+) -> Plate:
+    """A CT figure of ``panels`` CT panels that shows ``patients`` in turn, each in neighbouring panels."""
     patients = patients[:panels]
     share = [panels // len(patients) + (n < panels % len(patients)) for n in range(len(patients))]
     shows = [(p, cast.level(p)) for p, count in zip(patients, share, strict=True) for _ in range(count)]
-    return Plate(name, "ct", tuple(shows), vague)
+    return Plate(name, "ct", tuple(shows), vague, also)
 
 
 def plan_papers(seed: int, size: Size) -> list[Paper]:
@@ -80,7 +84,8 @@ def plan_papers(seed: int, size: Size) -> list[Paper]:
             if panels >= 2 and (n + f) % 3 == 0:
                 people.append(controls.patient(CONTROLS[controls.made % len(CONTROLS)]))
             vague = bool(rng.random() < 0.15) and all(p.covid for p in people)
-            plates.append(ct_plate(f"{ident}-ct{f}", sick, people, max(panels, len(people)), vague))
+            also = ("xray",) if panels >= 2 and rng.random() < MIXED else ()
+            plates.append(ct_plate(f"{ident}-ct{f}", sick, people, max(panels, len(people)), vague, also))
         plates += [
             Plate(f"{ident}-x{k}", str(rng.choice(["bar", "curve", "scatter", "xray", "flow", "slide", "vector"])))
             for k in range(int(rng.integers(0, 3)))

@@ -83,7 +83,12 @@ def span(letters: list[str]) -> str:
 
 
 def ct_caption(
-    groups: list[tuple[Patient, list[str]]], numbers: dict[str, int], rng: np.random.Generator, vague: bool, virus: str
+    groups: list[tuple[Patient, list[str]]],
+    numbers: dict[str, int],
+    rng: np.random.Generator,
+    vague: bool,
+    virus: str,
+    also: tuple[str, ...] = (),
 ) -> tuple[str, dict[str, str]]:
     """Caption of a figure whose panels belong to patients in turn, and the sub-caption of each panel.
 
@@ -91,7 +96,7 @@ def ct_caption(
     """
     lower = bool(rng.random() < 0.2)
     mark = ["({})", "({})", "{}:"][int(rng.integers(3))]
-    single = sum(len(letters) for _, letters in groups) == 1
+    single = sum(len(letters) for _, letters in groups) + len(also) == 1
     covid = [p for p, _ in groups if p.covid]
     head = "Axial chest CT images" if not single else "Axial chest CT image"
     if vague:
@@ -117,6 +122,12 @@ def ct_caption(
             sentence = f"{of}, day {int(rng.integers(2, 12))} after onset."
         parts.append(sentence if single else f"{mark.format(span(printed))} {sentence}")
         panels.update(dict.fromkeys(letters, sentence))
+    used = sum(len(letters) for _, letters in groups)
+    for number, kind in enumerate(also):
+        letter = chr(65 + used + number)
+        sentence = f"{'Chest radiograph' if kind == 'xray' else 'Chart'} on the same day."
+        parts.append(f"{mark.format(letter.lower() if lower else letter)} {sentence}")
+        panels[letter] = sentence
     return " ".join(parts), panels
 
 

@@ -15,8 +15,8 @@ import zipfile
 from dataclasses import dataclass
 from xml.sax.saxutils import escape as escape_xml
 
+from harvest.sample.dates import MONTHS
 from harvest.sample.highwire import SERVERS, jats, landing, results
-from harvest.sample.papers import MONTHS
 from harvest.sample.replies import HTML, JSON, XML, Reply, Request, as_json, not_found, page, ranged
 from harvest.sample.store import Row, Store
 

@@ -62,7 +62,7 @@ def panels(seed: int, size: Size | None = None) -> list[Shown]:
     found, seen = [], set()
     for source, picture in pictures:
         for panel in picture.panels:
-            if panel.window != "lung" or (panel.patient_id, panel.t) in seen:
+            if panel.kind != "ct" or panel.window != "lung" or (panel.patient_id, panel.t) in seen:
                 continue
             seen.add((panel.patient_id, panel.t))
             x0, y0, x1, y1 = panel.box

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
@@ -125,3 +126,15 @@ def time_() -> Time:
 def session(time_: Time) -> Session:
     """A session that never really waits."""
     return Session("curator@university.edu", spacing=0, clock=time_.clock, sleep=time_.sleep)
+
+
+@pytest.fixture(scope="session")
+def negatives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small drawn corpus of articles and cases."""
+    from harvest.sample.corpus import write_corpus
+    from harvest.sample.plan import Size
+
+    folder = tmp_path_factory.mktemp("negatives")
+    size = Size(ct_preprints=0, other_preprints=0, rows=0, articles=9, cases=8, volumes=0, release=0)
+    write_corpus(folder, 3, size, ("pmc", "medpix"))
+    return folder

@@ -279,3 +279,14 @@ def test_disabled_stage_leaves_empty_folders_and_says_so(tmp_path: Path) -> None
     assert done.returncode == 0 and "disabled" in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["luna", "published", "server", "truth"]
     assert not list((tmp_path / "server").iterdir())
+
+
+def test_panels_that_are_no_ct_have_no_patient_and_no_label(corpus: Path) -> None:
+    rows = [*lines(corpus / "truth" / "figures.jsonl"), *lines(corpus / "truth" / "others.jsonl")]
+    panels_ = [p for r in rows if r["kind"] == "ct" for p in r["panels"]]
+    mixed = [p for p in panels_ if p["kind"] != "ct"]
+    assert mixed, "some compound figures hold an X-ray among the scans"
+    assert all(p["label"] is None and p["patient_id"] == "" for p in mixed)
+    assert all(p["label"] in (0, 1) and p["patient_id"] for p in panels_ if p["kind"] == "ct")
+    images = list(csv.DictReader((corpus / "truth" / "images.csv").open()))
+    assert all(r["patient_id"] and r["label"] in "01" for r in images)

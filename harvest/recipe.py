@@ -1,0 +1,261 @@
+"""Figures without their pixels: where each came from, so that a second machine gets the same pictures.
+
+A recipe names document (DOI, version, address, SHA-256), page, xrefs, box and the SHA-256 of the picture's pixels. Most
+of the harvest may not be handed on; a recipe may.
+
+    python -m harvest.recipe export --figures data/figures --preprints data/preprints --out recipe.jsonl
+    python -m harvest.recipe restore --recipe recipe.jsonl --out restored --contact you@university.edu
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from PIL import Image
+
+from harvest import figures as figures_stage
+from harvest.content import IMAGES
+from harvest.document import Settings
+from harvest.errors import BlockedError, HarvestError, ItemError, SettingError
+from harvest.given import picture_size, safe_name
+from harvest.hosts import check_services, is_loopback
+from harvest.http import Session
+from harvest.options import guarded, new_app, progress
+from harvest.records import Box, Failure, Figure, Preprint, Record, read_jsonl, write_jsonl
+from harvest.store import Store, open_store, place
+from harvest.workers import Limits
+
+log = logging.getLogger(__name__)
+app = new_app()
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS line(figure_id TEXT PRIMARY KEY, url TEXT, value TEXT, done INTEGER DEFAULT 0);
+"""
+
+
+class Line(Record):
+    """One figure of a recipe."""
+
+    figure_id: str
+    source: str
+    document_id: str
+    doi: str = ""
+    version: int | None = None
+    licence: str = ""
+    url: str
+    """public address of the PDF, or of the picture itself (``given``)"""
+    document_sha256: str = ""
+    """of the PDF"""
+    page: int | None = None
+    xrefs: tuple[int, ...] = ()
+    box: Box | None = None
+    pixels: str
+    dpi: float | None = None
+    width: int
+    height: int
+    sha256: str
+    """of height, width, channels and pixels: any encoding of the same picture fits"""
+
+
+def pixel_hash(path: Path) -> str:
+    """SHA-256 of a picture's size and decoded samples. Raises ItemError for what does not decode."""
+    picture_size(path)
+    with Image.open(path) as image:
+        samples = np.asarray(image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB"))
+    return hashlib.sha256(f"{'x'.join(map(str, samples.shape))}:".encode() + samples.tobytes()).hexdigest()
+
+
+def export(folders: list[Path], preprints: Path | None) -> Iterator[Line]:
+    """The recipe of the figures in the given stage folders; ``preprints`` is the folder with the PDFs' records."""
+    papers = {}
+    if preprints is not None:
+        papers = {Path(p.pdf).name: (p.url, p.sha256) for p in read_jsonl(preprints / "preprints.jsonl", Preprint)}
+    for folder in folders:
+        for figure in read_jsonl(folder / "figures.jsonl", Figure):
+            if not figure.file:
+                continue
+            url, sha256 = (figure.url, "") if figure.pixels == "given" else papers.get(figure.pdf, ("", ""))
+            if not url:
+                log.warning("%s: no public address is known; it cannot be part of a recipe", figure.figure_id)
+                continue
+            yield Line(
+                figure_id=figure.figure_id,
+                source=figure.source,
+                document_id=figure.document_id,
+                doi=figure.doi,
+                version=figure.version,
+                licence=figure.licence,
+                url=url,
+                document_sha256=sha256,
+                page=figure.page,
+                xrefs=figure.xrefs,
+                box=figure.box,
+                pixels=figure.pixels,
+                dpi=figure.dpi,
+                width=figure.width,
+                height=figure.height,
+                sha256=pixel_hash(folder / figure.file),
+            )
+
+
+def restore_given(session: Session, store: Store, line: Line, url: str, out: Path, max_bytes: int) -> Figure:
+    """Fetch one picture that a service gives as a file, and check its pixels."""
+    name = safe_name(line.figure_id)
+    store.fetch(session, name, url, IMAGES, max_bytes, canonical=line.url)
+    return _placed(line, store.files / name, out, None)
+
+
+def restore_document(
+    session: Session, store: Store, lines: list[Line], url: str, out: Path, max_bytes: int, dpi: float
+) -> Iterator[Figure | Failure]:
+    """Fetch one PDF, take its figures out as the pipeline does, and give those whose pixels are the recipe's."""
+    first = lines[0]
+    name = f"{safe_name(first.document_id)}v{first.version or 1}.pdf"
+    saved = store.fetch(session, name, url, frozenset({"pdf"}), max_bytes, canonical=first.url)
+    if first.document_sha256 and saved.sha256 != first.document_sha256:
+        log.warning("%s: the site serves other bytes than the recipe was made from; the pixels decide", name)
+    with tempfile.TemporaryDirectory(dir=store.folder) as folder:
+        work = Path(folder)
+        (work / "pdf").mkdir()
+        shutil.copyfile(store.files / name, work / "pdf" / name)
+        paper = Preprint(
+            doi=first.doi or f"10.0/{first.document_id}",
+            version=first.version or 1,
+            server=first.source,
+            date="",
+            title="",
+            licence=first.licence,
+            pdf=f"pdf/{name}",
+            sha256=saved.sha256,
+            bytes=saved.bytes,
+        )
+        write_jsonl(work / "preprints.jsonl", [paper])
+        sources, failures = figures_stage.sources_in(work / "pdf", work / "preprints.jsonl")
+        found, _ = figures_stage.harvest(sources, failures, work / "out", Settings(dpi=dpi), Limits())
+        by_pixels = {pixel_hash(work / "out" / f.file): f for f in found if f.file}
+        for line in lines:
+            figure = by_pixels.get(line.sha256)
+            if figure is None:
+                yield Failure(
+                    item=line.figure_id, reason=f"page {line.page} of {line.url}: no figure with these pixels"
+                )
+            else:
+                yield _placed(line, work / "out" / figure.file, out, figure)
+
+
+def _placed(line: Line, path: Path, out: Path, figure: Figure | None) -> Figure:
+    got = pixel_hash(path)
+    if got != line.sha256:
+        raise ItemError(f"{line.url}: expected pixels {line.sha256[:12]}…, got {got[:12]}…: the picture has changed")
+    with Image.open(path) as image:
+        ending = {"PNG": ".png", "JPEG": ".jpg", "GIF": ".gif", "TIFF": ".tif"}.get(image.format or "", ".png")
+    file = f"images/{safe_name(line.figure_id)}{ending}"
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    place(path, out / file)
+    known = line.model_dump(include={"figure_id", "source", "document_id", "doi", "version", "licence"})
+    if figure is None:
+        return Figure(**known, pixels=line.pixels, file=file, width=line.width, height=line.height, url=line.url)
+    return figure.model_copy(update=known | {"file": file})
+
+
+@app.command("export")
+@guarded
+def export_command(
+    figures: Annotated[list[Path], typer.Option(help="folders with figures.jsonl and images/; repeated")],
+    out: Annotated[Path, typer.Option(help="recipe to write (.jsonl)")],
+    preprints: Annotated[str, typer.Option(help="folder of the preprints stage; needed for figures of PDFs")] = "",
+) -> None:
+    """Write the recipe of harvested figures: no pixels."""
+    log.info("%d figures in %s", write_jsonl(out, export(figures, Path(preprints) if preprints else None)), out)
+
+
+@app.command("restore")
+@guarded
+def restore_command(
+    recipe: Annotated[Path, typer.Option(help="recipe (.jsonl)")],
+    out: Annotated[Path, typer.Option(help="folder for figures.jsonl, images/, failed.jsonl")],
+    mirror: Annotated[
+        list[str], typer.Option(help="FROM=TO: ask TO where an address begins with FROM", default_factory=list)
+    ],
+    contact: Annotated[str, typer.Option(help="e-mail address; needed for the live services")] = "",
+    spacing: Annotated[float, typer.Option(help="seconds between requests to a site")] = 10.0,
+    dpi: Annotated[float, typer.Option(help="of renderings, as when the recipe was made")] = 300,
+    max_mb: Annotated[int, typer.Option(help="largest file, megabytes")] = 300,
+    cache: Annotated[Path | None, typer.Option(help="folder that survives a killed run; default: <out>.cache")] = None,
+) -> None:
+    """Fetch what a recipe names and make the same pictures of it."""
+    ways = []
+    for word in mirror:
+        here, sign, there = word.partition("=")
+        if not sign:
+            raise SettingError(f"--mirror: expected FROM=TO, got {word!r}")
+        ways.append((here, there))
+
+    def address(url: str) -> str:
+        return next((there + url.removeprefix(here) for here, there in ways if url.startswith(here)), url)
+
+    cache = cache or out.with_name(out.name + ".cache")
+    services = tuple(there for _, there in ways)
+    with open_store(cache, "recipe", (str(recipe.resolve()), *services), SCHEMA) as store:
+        with store.transaction() as db:
+            db.execute("DELETE FROM line")
+            db.execute("DELETE FROM problem")
+            for line in read_jsonl(recipe, Line):
+                value = json.dumps(line.model_dump(mode="json"))
+                db.execute(
+                    "INSERT OR REPLACE INTO line(figure_id, url, value) VALUES (?, ?, ?)",
+                    (line.figure_id, line.url, value),
+                )
+        urls = [row["url"] for row in store.db.execute("SELECT DISTINCT url FROM line ORDER BY url")]
+        asked = {f"address {n}": address(url) for n, url in enumerate(urls)}
+        check_services(contact, asked)
+        local = all(is_loopback(url) for url in asked.values())
+        session = Session(contact, spacing=spacing, state=None if local else cache / "hosts", local=local)
+        done = list(_restored(session, store, urls, address, out, max_mb << 20, dpi))
+        done.sort(key=lambda figure: figure.figure_id)
+        write_jsonl(out / "figures.jsonl", done)
+        failed = write_jsonl(out / "failed.jsonl", store.problems())
+    log.info("%d of %d figures restored, %d failed", len(done), len(done) + failed, failed)
+    if failed and not done:
+        raise HarvestError(f"none of {failed} figures could be restored; the reasons are in {out / 'failed.jsonl'}")
+
+
+def _restored(
+    session: Session,
+    store: Store,
+    urls: list[str],
+    address: Callable[[str], str],
+    out: Path,
+    max_bytes: int,
+    dpi: float,
+) -> Iterator[Figure]:
+    with progress("documents", len(urls)) as advance:
+        for url in urls:
+            rows = store.db.execute("SELECT value FROM line WHERE url = ? ORDER BY figure_id", (url,)).fetchall()
+            lines = [Line.model_validate_json(row["value"]) for row in rows]
+            try:
+                if lines[0].pixels == "given":
+                    yield from [restore_given(session, store, line, address(url), out, max_bytes) for line in lines]
+                else:
+                    for result in restore_document(session, store, lines, address(url), out, max_bytes, dpi):
+                        if isinstance(result, Failure):
+                            store.fail(result.item, result.reason)
+                        else:
+                            yield result
+            except (ItemError, BlockedError) as error:
+                for line in lines:
+                    store.fail(line.figure_id, str(error), waiting=isinstance(error, BlockedError))
+            advance(1, "")
+
+
+if __name__ == "__main__":
+    app()
