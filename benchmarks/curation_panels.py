@@ -81,7 +81,7 @@ def composite(files: list[Path], rng: np.random.Generator, gutter: int, page: in
         elif kind == "native":  # one height in a row, widths as the pictures have them
             sizes = []
             for n in row:
-                h, w = cv2.imread(str(files[n % len(files)])).shape[:2]
+                h, w = np.asarray(cv2.imread(str(files[n % len(files)]))).shape[:2]
                 sizes.append((int(np.clip(height * w / h, 0.6 * height, 2 * height)), height))
         else:
             sizes = [(width, height)] * len(row)
@@ -96,7 +96,7 @@ def composite(files: list[Path], rng: np.random.Generator, gutter: int, page: in
     boxes = []
     lettered = rng.random() < 0.8
     for x, y, w, h, n in cells:
-        tile = cv2.resize(cv2.imread(str(files[n % len(files)])), (w, h), interpolation=cv2.INTER_AREA)
+        tile = cv2.resize(np.asarray(cv2.imread(str(files[n % len(files)]))), (w, h), interpolation=cv2.INTER_AREA)
         if lettered and kind != "outside letters":
             letter(tile, chr(65 + n), rng)
         canvas[y : y + h, x : x + w] = tile
@@ -106,7 +106,9 @@ def composite(files: list[Path], rng: np.random.Generator, gutter: int, page: in
         boxes.append((x, y, x + w, y + h))
     if rng.random() < 0.5:
         quality = int(rng.integers(75, 96))
-        canvas = cv2.imdecode(cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+        canvas = np.asarray(
+            cv2.imdecode(cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+        )
     return (canvas[..., 0] if rng.random() < 0.5 else canvas[..., ::-1].copy()), boxes, kind
 
 

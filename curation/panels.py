@@ -12,6 +12,7 @@ import itertools
 import cv2
 import numpy as np
 
+from curation import modality
 from curation.layout import SIDE, Region, cuts
 from curation.raster import grey, squeeze
 
@@ -20,6 +21,8 @@ Box = tuple[int, int, int, int]
 WORK = 1800
 """pixels of the longer side at which layouts are found; gutters of two pixels must survive"""
 DEPTH = 6
+SURE = 0.8
+"""strength of a line that needs no second opinion"""
 
 
 def find_panels(image: np.ndarray) -> list[Box]:
@@ -94,14 +97,22 @@ def _divide(region: Region, out: list[Region], depth: int) -> None:
         return
     if depth < DEPTH:
         options = [(axis, *cuts(core, axis)) for axis in (0, 1)]
-        axis, parts, _strength = max(options, key=lambda o: (o[2], o[0]))
-        if len(parts) > 1:
+        axis, parts, strength = max(options, key=lambda o: (o[2], o[0]))
+        if len(parts) > 1 and (strength >= SURE or not _one_slice(core, axis, parts)):
             start = core.box[1 - axis] - region.box[1 - axis]
             ends = [0, *(start + b for _, b in parts[:-1]), region.height if axis == 0 else region.width]
             for a, b in itertools.pairwise(ends):
                 _divide(region.part(axis, a, b), out, depth + 1)
             return
     out.append(region)
+
+
+def _one_slice(core: Region, axis: int, parts: list[tuple[int, int]]) -> bool:
+    """True if the region looks like one chest CT and none of its parts does: a doubtful cut is not made then."""
+    whole = modality.score(core.luma)
+    if whole < 0.5:
+        return False
+    return all(modality.score(core.part(axis, a, b).luma) < min(whole, 0.5) for a, b in parts)
 
 
 def settle(leaves: list[Region]) -> list[Box]:

@@ -30,7 +30,7 @@ CONTROL = "Figure 1. Axial chest CT image of a healthy control."
 def figure(folder: Path, name: str, caption: str, panels: int = 1, **more: object) -> Figure:
     kind = "covid" if caption == COVID else "normal"
     shows = [(draw_patient(3, name, kind), 0.45 + 0.02 * n) for n in range(panels)]
-    picture = draw_figure(5, name, shows, window="lung")
+    picture = draw_figure(5, name, shows)
     content, ending = stored(picture)
     file = f"images/{name}.{ending}"
     (folder / "images").mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ def iou(a: Box, b: Box) -> float:
 
 def tile(number: int, size: tuple[int, int] = (220, 160)) -> np.ndarray:
     patient = draw_patient(2, f"t{number}", ["covid", "normal", "lobar", "emphysema"][number % 4])
-    grey = draw_figure(9, f"t{number}", [(patient, 0.5)], window="lung").pixels
+    grey = draw_figure(9, f"t{number}", [(patient, 0.5)]).pixels
     return cv2.resize(grey if grey.ndim == 2 else grey[..., 0], size, interpolation=cv2.INTER_AREA)
 
 
