@@ -16,11 +16,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from covidct import splits
+from covidct import download, splits
 from covidct.files import PathError
 from covidct.profiles import ProfileError, choose
 from covidct.reader import DatasetError, load
 from covidct.records import TableError
+from covidct.registry import VersionError
 
 log = logging.getLogger(__name__)
 app = typer.Typer(
@@ -30,7 +31,16 @@ app = typer.Typer(
     help="COVID-19 in chest CT: the dataset.",
 )
 FORWARD = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-ERRORS = (DatasetError, TableError, PathError, ProfileError, splits.SplitError, OSError)
+ERRORS = (
+    DatasetError,
+    TableError,
+    PathError,
+    ProfileError,
+    VersionError,
+    download.FetchError,
+    splits.SplitError,
+    OSError,
+)
 
 
 def say() -> Console:
@@ -83,6 +93,96 @@ def check(version: Annotated[str, typer.Argument(help="version or folder")], doc
     say().print(splits.proof(records, documents))
     if splits.check(records, documents):
         raise typer.Exit(1)
+
+
+@app.command()
+def versions(repo: Annotated[str, typer.Option(help="clone or git URL")] = "") -> None:
+    """The registered versions, oldest first."""
+    try:
+        names = download.versions(repo or None)
+    except ERRORS as error:
+        raise fail(error) from error
+    for name in names:
+        say().print(name)
+    if not names:
+        log.warning("no version is registered here; name a repository with --repo")
+
+
+@app.command()
+def fetch(
+    version: Annotated[str, typer.Argument(help="a registered version")],
+    repo: Annotated[str, typer.Option(help="clone or git URL that registers it")] = "",
+    remote: Annotated[str, typer.Option(help="DVC remote: name, folder or URL")] = "",
+    source: Annotated[str, typer.Option(help="folder with the pictures of a recipe")] = "",
+    partial: Annotated[bool, typer.Option(help="accept a recipe without its pictures")] = False,
+) -> None:
+    """Download a version into the cache ($COVIDCT_HOME), verify every hash; prints the folder."""
+    try:
+        folder = download.fetch(version, repo or None, remote or None, source=source or None, partial=partial)
+    except ERRORS as error:
+        raise fail(error) from error
+    say().print(str(folder))
+
+
+@app.command()
+def verify(
+    version: Annotated[str, typer.Argument(help="version or folder")],
+    repo: Annotated[str, typer.Option(help="clone or git URL that registers it")] = "",
+) -> None:
+    """Hash every file again; problems are listed (exit status 1). `covidct check` proves the split."""
+    try:
+        if (Path(version) / "records.csv").is_file():
+            problems = load(Path(version)).verify()
+        else:
+            problems = download.verify(version, repo or None)
+    except ERRORS as error:
+        raise fail(error) from error
+    for problem in problems:
+        say().print(problem)
+    if problems:
+        raise fail(f"{version}: {len(problems)} files are not what was released; run `covidct fetch {version}`")
+    say().print(f"{version}: every file is what was released")
+
+
+@app.command()
+def release(
+    folder: Annotated[Path, typer.Argument(help="a folder of stage dataset")],
+    version: Annotated[str, typer.Option(help="v1, v1.2 or <line>-v1")],
+    repository: Annotated[Path, typer.Option(help="folder of the clone")] = Path(),
+    images: Annotated[str, typer.Option(help="pictures handed on: allowed (by licence), all, none")] = "allowed",
+    audit: Annotated[Path | None, typer.Option(help="JSON of `covidct audit`, for the gate")] = None,
+    waive: Annotated[str, typer.Option(help="reason to release although the gate says no")] = "",
+    reasons: Annotated[Path | None, typer.Option(help="CSV image_id,reason for what leaves test")] = None,
+    date: Annotated[str, typer.Option(help="YYYY-MM-DD; default today")] = "",
+    track: Annotated[bool, typer.Option("--dvc/--no-dvc", help="dvc add, and artifacts: in dvc.yaml")] = True,
+    commit: Annotated[bool, typer.Option(help="commit these files and tag with gto")] = False,
+    push: Annotated[bool, typer.Option(help="dvc push to the remote")] = False,
+    remote: Annotated[str, typer.Option(help="name of the DVC remote for --push")] = "",
+) -> None:
+    """Make a numbered version that never changes, registered with git and DVC."""
+    from covidct import changes, croissant, dvctrack
+    from covidct import release as releasing
+
+    try:
+        wish = releasing.Wish(version, images, audit, waive, releasing.read_reasons(reasons), date)
+        facts = releasing.build(folder, repository, wish)
+        files = dvctrack.add(repository, facts) if track else []
+        tag = dvctrack.commit(repository, facts, files) if track and commit else ""
+        if track and push:
+            dvctrack.push(repository, facts, remote)
+    except ImportError as error:
+        raise fail(f"covidct release: {error.name} is missing; pip install 'covidct[release]'") from error
+    except (
+        *ERRORS,
+        releasing.ReleaseError,
+        changes.ChangeError,
+        croissant.CroissantError,
+        dvctrack.TrackError,
+    ) as error:
+        raise fail(error) from error
+    say().print(f"{version}: {facts['images']} images, {facts['shipped']} handed on; gate: {facts['gate']}")
+    if files and not tag:
+        say().print(f"next: git add {' '.join(files)} && git commit, gto register, dvc push (or --commit --push)")
 
 
 @app.command(context_settings=FORWARD)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import joblib
 from threadpoolctl import threadpool_limits
@@ -32,6 +32,14 @@ CLOSURE = 40
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
+class Pictures(Protocol):
+    """A list of uint8 pictures, or anything that gives them by position (a folder read on demand)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Array: ...
+
+
 class Pair(NamedTuple):
     """Pictures ``i < j`` of the input and why they are held to be one picture."""
 
@@ -40,7 +48,7 @@ class Pair(NamedTuple):
     evidence: Evidence
 
 
-def find(images: Sequence[Array], *, neighbours: int = 8, jobs: int = -1) -> list[Pair]:
+def find(images: Pictures, *, neighbours: int = 8, jobs: int = -1) -> list[Pair]:
     """Pairs of the same picture among ``images`` (uint8, each H x W or H x W x 3), sorted by (i, j).
 
     neighbours: candidates checked per picture; jobs: threads (-1: one per core).
@@ -49,7 +57,7 @@ def find(images: Sequence[Array], *, neighbours: int = 8, jobs: int = -1) -> lis
     return [pair for pair in overlaps(images, neighbours=neighbours, jobs=jobs) if pair.evidence.same]
 
 
-def overlaps(images: Sequence[Array], *, neighbours: int = 8, jobs: int = -1) -> list[Pair]:
+def overlaps(images: Pictures, *, neighbours: int = 8, jobs: int = -1) -> list[Pair]:
     """All pairs with geometric evidence, also insufficient ones (a person may want to see them); ``find`` filters."""
     first, exact = _exact(images)
     with threadpool_limits(1):  # threads of ours, each with threads of BLAS, would fight for the cores
@@ -80,7 +88,7 @@ def groups(count: int, pairs: Iterable[tuple[int, int, Evidence]]) -> list[list[
     return [group for group in members.values() if len(group) > 1]
 
 
-def _exact(images: Sequence[Array]) -> tuple[list[int], dict[tuple[int, int], Evidence]]:
+def _exact(images: Pictures) -> tuple[list[int], dict[tuple[int, int], Evidence]]:
     """(positions of distinct pictures, pairs of equal ones): equal grey pixels need no geometry."""
     seen: dict[tuple[tuple[int, ...], bytes], list[int]] = {}
     for position in range(len(images)):

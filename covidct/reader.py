@@ -6,7 +6,6 @@ Needs only the core packages; ``.torch()`` imports torch when it is called.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from covidct import download, metrics, pictures, splits
+from covidct import download, licences, metrics, pictures, splits
 from covidct.files import inside, sha256_file
 from covidct.records import LABEL_NAMES, SPLITS, read_records
 from covidct.registry import VersionError
@@ -271,12 +270,6 @@ def describe(records: pd.DataFrame, version: str, scheme: str) -> str:
     return "\n".join(lines)
 
 
-def _plain_licence(text: str) -> str:
-    """``CC_BY``, ``cc-by 4.0`` and ``CC-BY-4.0`` are one licence; ``CC-BY-NC`` is another."""
-    plain = re.sub(r"[\s_]+", "-", text.strip().lower())
-    return re.sub(r"-\d+(\.\d+)*$", "", plain)
-
-
 def _only(records: pd.DataFrame, columns: Mapping[str, str | list[str]]) -> pd.DataFrame:
     kept = pd.Series(True, index=records.index)
     for name, wanted in columns.items():
@@ -284,7 +277,7 @@ def _only(records: pd.DataFrame, columns: Mapping[str, str | list[str]]) -> pd.D
             raise DatasetError(f"only({name}=…): expected a column, one of {', '.join(records.columns)}")
         values = [wanted] if isinstance(wanted, str) or not hasattr(wanted, "__iter__") else list(wanted)
         if name == "licence":
-            have, values = records[name].map(_plain_licence), [_plain_licence(str(value)) for value in values]
+            have, values = records[name].map(licences.plain), [licences.plain(str(value)) for value in values]
         else:
             have, values = records[name].astype(str), [str(value) for value in values]
         match = have.isin(values)

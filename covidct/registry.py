@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from covidct.files import inside, sha256_file
+from covidct.files import PathError, inside, sha256_file
 
 RELEASES = Path("covidct") / "releases"
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")
@@ -99,7 +99,7 @@ def read(version: str, repository: Path) -> Release:
 
 
 def read_manifest(path: Path) -> list[Entry]:
-    """Files of a manifest. Raises VersionError (bad row) or PathError (a path that leaves the folder)."""
+    """Files of a manifest. Raises VersionError (a bad row, or a path that leaves the folder)."""
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     entries = []
@@ -110,6 +110,9 @@ def read_manifest(path: Path) -> list[Entry]:
             raise VersionError(f"{path}: line {number}: expected path, bytes, sha256, md5, got {row}") from error
         if not re.fullmatch(r"[0-9a-f]{64}", entry.sha256) or not re.fullmatch(r"[0-9a-f]{32}", entry.md5):
             raise VersionError(f"{path}: line {number}: expected hexadecimal sha256 and md5, got {row}")
-        inside(path.parent, entry.path)
+        try:
+            inside(path.parent, entry.path)
+        except PathError as error:
+            raise VersionError(f"{path}: line {number}: {error}") from error
         entries.append(entry)
     return entries

@@ -1,0 +1,1 @@
+"""What the audit looks for, one module per question; `covidct.audit` runs them over a folder of pictures."""
