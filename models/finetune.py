@@ -33,7 +33,7 @@ from models.cards import classifier_card, seen_hash
 from models.engine import Hardware
 from models.objective import Best, Clock, Objective, freeze, selection_key, trainable, turn_head, validation
 from models.recipe import SELECT, Recipe
-from models.transforms import IMAGENET_MEAN, IMAGENET_STD, Evaluation, FineTuning, Normalise, random_numbers
+from models.transforms import Evaluation, FineTuning, Normalise, random_numbers
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def finetune(
     val = data.load_split(dataset.val, recipe.size)
     data.check_classes(train.labels, "train")
     both = data.check_classes(val.labels, "val")
-    normalise = _normalisation(recipe, train.images)
+    normalise = weights.normalisation(recipe.init, recipe.backbone, train.images)
     view = FineTuning(
         recipe.size,
         normalise,
@@ -169,21 +169,6 @@ def table(rows: list[dict[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _normalisation(recipe: Recipe, images: Tensor) -> Normalise:
-    """The statistics the initial weights were made for; for random weights the training split's own."""
-    channels = backbones.describe(recipe.backbone).channels
-    kind, _, path = recipe.init.partition(":")
-    if kind == "encoder":
-        preprocessing = checkpoint.read(path)[1]["preprocessing"]
-        mean, std = tuple(preprocessing.get("mean", ())), tuple(preprocessing.get("std", ()))
-        if len(mean) == len(std) == channels:
-            return Normalise(mean, std)
-    if kind in ("imagenet", "file", "partial") and channels == 3:
-        return Normalise(IMAGENET_MEAN, IMAGENET_STD)
-    one, other = data.normalisation(images)
-    return Normalise((round(one, 6),) * channels, (round(other, 6),) * channels)
 
 
 def _turns(recipe: Recipe, count: int, epoch: int, device: torch.device) -> Tensor | None:

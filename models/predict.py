@@ -1,0 +1,184 @@
+"""`covidct predict IMAGE…|DIR --model FOLDER`: P(COVID) for pictures, with the model's own preprocessing.
+
+A picture that does not look like a single-patient chest CT is said to be none and gets no score. Not a medical device.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import typer
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from covidct import pictures
+from covidct.files import write_text
+from models import checkpoint, engine
+from models.evaluate import evaluation
+
+log = logging.getLogger(__name__)
+
+WARNING = (
+    "Not a medical device: research software trained on a few hundred pictures from publications. "
+    "Its output must not be used for diagnosis or treatment."
+)
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp"})
+LEAST = 0.5
+"""modality score (curation.modality) from which a picture counts as a chest CT"""
+
+
+class PredictError(ValueError):
+    """Nothing can be predicted: says what, expected, got and the next step."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One picture: its score, or why it has none."""
+
+    file: str
+    probability: float | None = None
+    """P(COVID), by the network's softmax; not calibrated for any population"""
+    called: str = ""
+    """COVID or NonCOVID at the model's threshold, chosen on its validation split"""
+    ct_score: float | None = None
+    """how much this looks like a chest CT, 0…1; None: not checked"""
+    problem: str = ""
+    heat_map: str = ""
+
+
+def find(paths: Iterable[Path]) -> Iterator[Path]:
+    """Pictures: files as named, folders searched (not below) by file ending, in order of name."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+        else:
+            yield path
+
+
+def predict(
+    model: nn.Module,
+    card: dict[str, Any],
+    files: Iterable[Path],
+    *,
+    any_picture: bool = False,
+    heat_maps: Path | None = None,
+) -> Iterator[Prediction]:
+    """Score pictures one by one (memory does not grow with their number).
+
+    ``any_picture``: score also what does not look like a chest CT, or cannot be checked. ``heat_maps``: folder for
+    Grad-CAM overlays (needs extra `models`).
+    """
+    transform = evaluation(card)
+    threshold = float(card["metrics"].get("threshold", 0.5))
+    names = card["class_names"]
+    covid = names.index("COVID")
+    for file in files:
+        try:
+            picture = pictures.open_picture(file)
+            grey = pictures.to_grey(picture)
+        except pictures.PictureError as error:
+            yield Prediction(str(file), problem=str(error))
+            continue
+        ct_score = None if any_picture else modality(np.asarray(picture.convert("RGB")))
+        if ct_score is not None and ct_score < LEAST:
+            problem = f"does not look like a single-patient chest CT (score {ct_score:.2f}, expected {LEAST} or more)"
+            yield Prediction(str(file), ct_score=ct_score, problem=problem)
+            continue
+        squeezed = Image.fromarray(grey).resize((transform.size, transform.size), Image.Resampling.BILINEAR)
+        images = torch.from_numpy(np.array(squeezed))[None, None]
+        probability = float(engine.probabilities(model, images, transform)[0, covid])
+        called = names[covid] if probability >= threshold else names[1 - covid]
+        drawn = ""
+        if heat_maps is not None:
+            drawn = str(heat_map(model, card, images, grey, heat_maps / f"{file.stem}-heat.png"))
+        yield Prediction(str(file), probability, called, ct_score, "", drawn)
+
+
+def modality(pixels: np.ndarray) -> float | None:
+    """How much a uint8 H×W×3 picture looks like a single-patient chest CT, 0…1; None without the extra `curation`."""
+    try:
+        from curation.modality import score
+    except ImportError:
+        return None
+    return float(score(pixels))
+
+
+def heat_map(model: nn.Module, card: dict[str, Any], images: torch.Tensor, grey: np.ndarray, out: Path) -> Path:
+    """Write the Grad-CAM overlay of one picture; returns its path."""
+    from models import gradcam
+
+    return gradcam.write_overlay(model, card, images, grey, out)
+
+
+def as_csv(rows: list[Prediction]) -> str:
+    """CSV text of predictions."""
+    import pandas as pd
+
+    return pd.DataFrame([asdict(row) for row in rows]).to_csv(index=False, lineterminator="\n", float_format="%.6f")
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    images: list[Path] = typer.Argument(..., help="pictures, or folders of pictures"),
+    model: Path = typer.Option(..., help="folder of a classifier (model.safetensors and card.json)"),
+    out: Path | None = typer.Option(None, help="write the answers to this .csv or .json file"),
+    heat_maps: Path | None = typer.Option(None, help="folder for Grad-CAM overlays"),
+    any_picture: bool = typer.Option(False, help="score also what does not look like a chest CT"),
+) -> None:
+    """P(COVID) of pictures by a trained model. Not a medical device."""
+    if not logging.getLogger().handlers:
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    log.warning("%s", WARNING)
+    try:
+        if out is not None and out.suffix not in (".csv", ".json"):
+            raise PredictError(f"--out {out}: expected a file ending in .csv or .json")
+        network, card = checkpoint.load(model)
+        files = list(find(images))
+        if not files:
+            raise PredictError(
+                f"{', '.join(map(str, images))}: expected pictures, got none ({', '.join(sorted(SUFFIXES))})"
+            )
+        rows = list(predict(network, card, files, any_picture=any_picture, heat_maps=heat_maps))
+    except (ValueError, RuntimeError, OSError) as error:
+        if not engine.is_ours(error):
+            raise
+        log.error("%s", error)
+        raise typer.Exit(1) from error
+    if not any_picture and any(row.ct_score is None and not row.problem for row in rows):
+        log.warning("Whether these are chest CTs was not checked: pip install 'covidct[curation]'")
+    if out is None:
+        show(rows)
+    elif out.suffix == ".json":
+        write_text(out, json.dumps({"warning": WARNING, "predictions": [asdict(row) for row in rows]}, indent=2) + "\n")
+    else:
+        write_text(out, as_csv(rows))
+    scored = sum(row.probability is not None for row in rows)
+    log.info("%d of %d pictures scored by %s", scored, len(rows), model)
+    if not scored:
+        raise typer.Exit(1)
+
+
+def show(rows: list[Prediction]) -> None:
+    """A table on the terminal."""
+    table = Table("picture", "P(COVID)", "called", "")
+    for row in rows:
+        table.add_row(
+            Path(row.file).name, "" if row.probability is None else f"{row.probability:.3f}", row.called, row.problem
+        )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    app()

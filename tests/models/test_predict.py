@@ -1,0 +1,120 @@
+"""Prediction: the stage's scores again, no score for what is no CT, one bad file never stops the others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import covidct
+from models import evaluate, finetune, predict
+from models.engine import Hardware
+from models.recipe import Recipe
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, toys: Callable[..., Path]) -> tuple[Path, Path]:
+    folder = toys(tmp_path_factory.mktemp("toy"))
+    out = tmp_path_factory.mktemp("model")
+    dataset = covidct.load(folder)
+    recipe = Recipe("crnet", size=32, resize=40, epochs=2, batch=8, learning_rate=1e-3)
+    finetune.write(out, dataset, finetune.finetune(dataset, recipe, hardware=Hardware("cpu", 1, "32")))
+    return folder, out
+
+
+def run(model: Path, *arguments: str):
+    return CliRunner().invoke(predict.app, [*arguments, "--model", str(model)])
+
+
+def test_gives_the_scores_of_evaluate(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, model = trained
+    test = covidct.load(folder).test
+    files = [str(folder / name) for name in test.records["file"]]
+    result = run(model, *files, "--any-picture", "--out", str(tmp_path / "p.csv"))
+    assert result.exit_code == 0
+    found = pd.read_csv(tmp_path / "p.csv", keep_default_na=False)
+    from models import checkpoint
+
+    expected = evaluate.predict(*checkpoint.load(model), test)
+    assert np.allclose(found["probability"].astype(float), expected, atol=2e-3)
+    assert set(found["called"]) == {"COVID", "NonCOVID"}
+
+
+def test_says_it_is_no_medical_device(
+    trained: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, model = trained
+    run(model, str(folder / "images"), "--any-picture", "--out", str(tmp_path / "p.json"))
+    assert "Not a medical device" in caplog.text
+    content = json.loads((tmp_path / "p.json").read_text())
+    assert "Not a medical device" in content["warning"]
+    assert len(content["predictions"]) == 48
+
+
+def test_what_is_no_ct_gets_no_score(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, model = trained
+    monkeypatch.setattr(predict, "modality", lambda pixels: 0.9 if pixels.mean() > 110 else 0.1)
+    run(model, str(folder / "images"), "--out", str(tmp_path / "p.csv"))
+    found = pd.read_csv(tmp_path / "p.csv", keep_default_na=False)
+    refused = found[found["ct_score"] == 0.1]
+    assert 0 < len(refused) < len(found)
+    assert (refused["probability"] == "").all()
+    assert refused["problem"].str.contains("does not look like a single-patient chest CT").all()
+    assert (found.loc[found["ct_score"] == 0.9, "probability"] != "").all()
+
+
+def test_without_the_check_it_says_not_checked(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, model = trained
+    monkeypatch.setattr(predict, "modality", lambda pixels: None)
+    assert run(model, str(next((folder / "images").iterdir())), "--out", str(tmp_path / "p.csv")).exit_code == 0
+    assert "was not checked" in caplog.text
+
+
+def test_bad_files_are_rows(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, model = trained
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "empty.png").write_bytes(b"")
+    (tmp_path / "in" / "text.png").write_text("hello")
+    whole = (folder / "images" / "test-1-00.png").read_bytes()
+    (tmp_path / "in" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "in" / "good.png").write_bytes(whole)
+    Image.open(folder / "images" / "test-1-00.png").convert("RGBA").save(tmp_path / "in" / "rgba.png")
+    result = run(
+        model, str(tmp_path / "in"), str(tmp_path / "gone.png"), "--any-picture", "--out", str(tmp_path / "p.csv")
+    )
+    assert result.exit_code == 0
+    found = pd.read_csv(tmp_path / "p.csv", keep_default_na=False)
+    names = found["file"].map(lambda name: Path(name).stem)
+    scored = dict(zip(names, found["probability"], strict=True))
+    assert {name for name, value in scored.items() if value == ""} == {"empty", "text", "cut", "gone"}
+    assert scored["good"] == scored["rgba"]
+
+
+def test_nothing_to_score_fails(trained: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _, model = trained
+    assert run(model, str(tmp_path)).exit_code == 1
+    assert "expected pictures, got none" in caplog.text
+    assert run(model, str(tmp_path / "gone.png"), "--any-picture").exit_code == 1
+    assert run(tmp_path / "nowhere", str(tmp_path / "gone.png")).exit_code == 1
+    assert run(model, str(tmp_path / "gone.png"), "--out", str(tmp_path / "p.txt")).exit_code == 1
+    assert "ending in .csv or .json" in caplog.text
+
+
+def test_heat_map_is_written(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, model = trained
+    picture = str(folder / "images" / "test-1-00.png")
+    out = ["--out", str(tmp_path / "p.csv")]
+    assert run(model, picture, "--any-picture", "--heat-maps", str(tmp_path / "heat"), *out).exit_code == 0
+    with Image.open(tmp_path / "heat" / "test-1-00-heat.png") as drawn:
+        assert drawn.mode == "RGB"
+        assert drawn.size == Image.open(picture).size
