@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro test test-label check format clean profile
+.PHONY: help repro test test-label check format wire clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ check: $(VENV)/.dev ## format, lint and types
 format: $(VENV)/.dev ## rewrite the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+wire: $(VENV)/.pipeline ## rewrite dvc.yaml's code dependencies from what the stages import
+	$(BIN)/python tools/wire.py
 
 clean: ## remove what the pipeline made (data/, caches); keeps .venv and the DVC cache
 	rm -rf data cache .pytest_cache .mypy_cache .ruff_cache

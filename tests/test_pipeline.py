@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
+import importlib.util
 import re
-from functools import cache
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ import pytest
 yaml = pytest.importorskip("yaml")
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("harvest", "curation", "covidct", "models")
 FREE = {"encoders", "lnm", "runs"}
 """maps that stages iterate over: their names are data and differ between profiles"""
-PLUMBING = {"covidct/__init__.py", "harvest/__init__.py", "curation/__init__.py", "models/__init__.py"}
+SPEC = importlib.util.spec_from_file_location("wire", ROOT / "tools" / "wire.py")
+assert SPEC and SPEC.loader
+wire = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(wire)
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES: dict[str, dict[str, Any]] = {name: stage.get("do", stage) for name, stage in DVC["stages"].items()}
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
@@ -35,45 +37,12 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def module_of(stage: str) -> str:
-    found = re.findall(r"python -m ([\w.]+)", STAGES[stage]["cmd"])
-    return [name for name in found if name != "harvest.sample.serve"][-1]
+    return wire.module_of(STAGES[stage]["cmd"])
 
 
-def files_of(module: str) -> list[str]:
-    path = module.replace(".", "/")
-    return [name for name in (f"{path}.py", f"{path}/__init__.py") if (ROOT / name).is_file()]
-
-
-@cache
-def imports(file: str) -> frozenset[str]:
-    """Project files that a file imports when it is imported (module level, not in functions)."""
-    found = set()
-
-    def visit(node: ast.AST) -> None:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-                continue
-            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
-                continue
-            if isinstance(child, ast.Import):
-                for alias in child.names:
-                    found.update(files_of(alias.name))
-            elif isinstance(child, ast.ImportFrom) and child.module and not child.level:
-                found.update(files_of(child.module))
-                for alias in child.names:
-                    found.update(files_of(f"{child.module}.{alias.name}"))
-            visit(child)
-
-    visit(ast.parse((ROOT / file).read_text(encoding="utf-8")))
-    return frozenset(name for name in found if name.split("/")[0] in PACKAGES and name not in PLUMBING)
-
-
-def covered(path: str, deps: list[str]) -> bool:
-    return any(path == dep or path.startswith(dep.rstrip("/") + "/") for dep in deps)
-
-
-def written(entry: Any) -> str:
-    return next(iter(entry)) if isinstance(entry, dict) else entry
+def meets(path: str, others: Iterable[str]) -> bool:
+    """Whether one of the others is this path, above it or below it."""
+    return any(wire.covered(path, [other]) or wire.covered(other, [path]) for other in others)
 
 
 def test_all_profiles_have_the_same_keys() -> None:
@@ -96,14 +65,14 @@ def test_no_value_is_null() -> None:
 def test_a_stage_is_one_word_everywhere(stage: str) -> None:
     """Stage = module = section of params.yaml = folder under data/, and every section belongs to a stage."""
     assert module_of(stage).split(".")[1] == stage
-    assert any(written(out).split("/")[:2] == ["data", stage] for out in outs(stage))
+    assert any(wire.name_of(out).split("/")[:2] == ["data", stage] for out in outs(stage))
     assert stage in load(ROOT / "params.yaml")
     assert stage in STAGES[stage]["params"]
     assert f"${{{stage}}}" in STAGES[stage]["cmd"]
 
 
 def outs(stage: str) -> list[str]:
-    return [written(out) for kind in ("outs", "metrics", "plots") for out in STAGES[stage].get(kind, [])]
+    return [wire.name_of(out) for kind in ("outs", "metrics", "plots") for out in STAGES[stage].get(kind, [])]
 
 
 def test_every_section_belongs_to_a_stage() -> None:
@@ -112,34 +81,38 @@ def test_every_section_belongs_to_a_stage() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_deps_name_the_code(stage: str) -> None:
-    """The stage's module and what it imports at module level are dependencies, so that a change re-runs it."""
-    deps = [written(dep) for dep in STAGES[stage]["deps"]]
+    """What the stage's module imports, directly or not, is a dependency, so that a change re-runs it: `make wire`."""
+    body = STAGES[stage]
+    deps = [wire.name_of(dep) for dep in body["deps"]]
     for dep in deps:
-        if dep.split("/")[0] in PACKAGES:
+        if dep.split("/")[0] in wire.PACKAGES:
             assert (ROOT / dep).exists(), f"{stage} depends on {dep}, which does not exist"
-    own = files_of(module_of(stage))
-    assert own, module_of(stage)
-    own += [f"{own[0].removesuffix('__init__.py')}__main__.py"] if own[0].endswith("__init__.py") else []
-    needed = set(own).union(*(imports(file) for file in own))
-    missing = sorted(file for file in needed if not covered(file, deps))
-    assert missing == [], f"stage {stage} imports these, dvc.yaml does not say so"
+    assert wire.files_of(module_of(stage)), module_of(stage)
+    assert [wire.name_of(dep) for dep in wire.wired(body["deps"], body["cmd"])] == deps, "run `make wire`"
+
+
+def test_wiring_follows_imports_of_imports() -> None:
+    """models.finetune reads a table through covidct.reader, which reads covidct.records: both are named."""
+    needed = wire.needed("python -m models.finetune --dataset data/dataset")
+    assert {"models/finetune.py", "covidct/reader.py", "covidct/records.py"} <= set(needed)
+    assert not any(name.startswith(("harvest/", "curation/")) for name in needed)
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_deps_name_the_data(stage: str) -> None:
     """Every data/ path in the command is the stage's own output or a dependency that an earlier stage writes."""
-    deps = [written(dep) for dep in STAGES[stage]["deps"]]
+    deps = [wire.name_of(dep) for dep in STAGES[stage]["deps"]]
     order = list(STAGES)
     earlier = [out for name in order[: order.index(stage)] for out in outs(name)]
     for option, path in re.findall(r"(--[\w-]+) (data/\S+)", STAGES[stage]["cmd"]):
         if option == "--out":
-            assert any(covered(out, [path]) or covered(path, [out]) for out in outs(stage)), f"{stage}: {path}"
+            assert meets(path, outs(stage)), f"{stage}: {path}"
             continue
-        assert covered(path, deps) or any(covered(dep, [path]) for dep in deps), f"{stage}: reads {path}"
-        assert any(covered(path, [out]) or covered(out, [path]) for out in earlier), f"{stage}: {path} comes later"
+        assert meets(path, deps), f"{stage}: reads {path}"
+        assert meets(path, earlier), f"{stage}: {path} comes later"
     for dep in deps:
         if dep.startswith("data/"):
-            assert any(covered(dep, [out]) or covered(out, [dep]) for out in earlier), f"{stage}: nobody writes {dep}"
+            assert meets(dep, earlier), f"{stage}: nobody writes {dep}"
 
 
 @pytest.mark.parametrize("profile", [path.stem for path in PROFILES])
