@@ -1,7 +1,7 @@
 """Write into dvc.yaml which files of ours each stage imports, so that a change of code re-runs what it touches.
 
 Reads: dvc.yaml and the sources (parsed, never imported). Writes: the ``.py`` dependencies of each stage, after
-its other dependencies. `make wire` runs it; tests/test_pipeline.py fails where the file does not say what this computes.
+its other dependencies. `make wire` runs it; tests/test_pipeline.py fails where the file says something else.
 """
 
 from __future__ import annotations
