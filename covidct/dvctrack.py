@@ -5,6 +5,7 @@ So ``dvc get``, ``dvc import``, ``dvc.api`` and ``dvc artifacts get`` all find i
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -88,15 +89,10 @@ def commit(repository: Path, facts: dict[str, Any], files: list[str]) -> str:
 
 
 def _tag(repository: Path, name: str, number: str) -> None:
-    try:
-        from gto.api import register
-        from gto.exceptions import GTOException
-    except ImportError as error:
-        raise TrackError(f"gto: {error}; pip install 'covidct[release]'") from error
-    try:
-        register(repo=str(repository), name=name, ref="HEAD", version=number)
-    except GTOException as error:
-        raise TrackError(f"gto register {name} --version {number}: {error}") from error
+    # a process of its own: importing gto closes every log handler of this one (logging.config.dictConfig)
+    if importlib.util.find_spec("gto") is None:
+        raise TrackError("gto: is not installed; pip install 'covidct[release]'")
+    run(repository, sys.executable, "-m", "gto.cli", "register", name, "HEAD", "--version", number)
 
 
 def push(repository: Path, facts: dict[str, Any], remote: str) -> None:
