@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -396,12 +397,11 @@ def test_a_second_clone_with_git_and_s3(
         ("AWS_DEFAULT_REGION", "us-east-1"),
     ):
         monkeypatch.setenv(name, value)
-    import boto3
-
-    boto3.client("s3", endpoint_url=s3).create_bucket(Bucket="ct")
+    with urllib.request.urlopen(urllib.request.Request(f"{s3}/covidct", method="PUT")) as made:
+        assert made.status == 200
     folder = dvc_repository
     dvc = [sys.executable, "-m", "dvc"]
-    run(folder, *dvc, "remote", "add", "-q", "-d", "store", "s3://ct/store")
+    run(folder, *dvc, "remote", "add", "-q", "-d", "store", "s3://covidct/store")
     run(folder, *dvc, "remote", "modify", "-q", "store", "endpointurl", s3)
     run(folder, "git", "add", "-A")
     run(folder, "git", "commit", "-q", "-m", "start")
