@@ -25,7 +25,7 @@ BLOCKS = ("exif", "xmp", "icc_profile", "photoshop", "comment")
 def read(path: Path) -> dict[str, Any]:
     """Container facts of one picture: format, mode, density, which metadata blocks, which software, bytes."""
     image = pictures.open_picture(path)
-    info: dict[str, Any] = dict(image.info)
+    info = {str(key): value for key, value in image.info.items()}
     if "XML:com.adobe.xmp" in info or "Raw profile type xmp" in info:
         info["xmp"] = b"x"
     density = info.get("dpi") or (0.0, 0.0)

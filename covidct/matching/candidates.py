@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
+from sklearn.cluster import MiniBatchKMeans
+from sklearn.decomposition import PCA
 
 from covidct.matching.features import Array, mirrored, root
 
@@ -22,8 +24,12 @@ LEAST_VOTERS = 150
 DIMENSIONS = 32
 NEAREST = 7
 CENTRES = 128
-POOLED = 256
+POOLED = 128
 CHUNK = 200_000
+PCA_SAMPLE = 4_000
+"""pictures whose VLAD vectors teach the axes"""
+VLAD_CHUNK = 2_000
+TABLE = np.dtype([("i", np.int32), ("j", np.int32), ("mirror", np.bool_), ("weight", np.float32)])
 
 
 class Candidate(NamedTuple):
@@ -109,18 +115,29 @@ def _strongest(votes: dict[tuple[int, int], float], neighbours: int) -> Iterator
 
 
 def pool(raw: Sequence[Array]) -> tuple[Array, Array]:
-    """Unit vectors of the pictures and of their mirror images (N x ``POOLED``): VLAD (Jégou 2010), whitened by PCA."""
+    """Unit vectors of the pictures and of their mirror images (N x ``POOLED``): VLAD (Jégou 2010), whitened by PCA.
+
+    The VLAD vectors themselves (64 kB each) are held only for a sample and for one chunk at a time.
+    """
     sample = np.concatenate([r[:: max(1, len(raw) * len(r) // 100_000 + 1)] for r in raw])
-    means = faiss.Kmeans(128, min(CENTRES, max(1, len(sample) // 40)), niter=15, seed=1)
-    means.train(root(sample))
-    centres: Array = np.asarray(means.centroids)
-    vectors = np.stack([_vlad(root(r), centres) for r in raw])
-    middle = vectors.mean(axis=0)
-    size = min(POOLED, *vectors.shape)
-    turn = faiss.PCAMatrix(vectors.shape[1], size, -0.5)
-    turn.train(vectors[:: max(1, len(vectors) // 20_000)] - middle)
-    flipped = np.stack([_vlad(root(mirrored(r)), centres) for r in raw])
-    return _unit(turn.apply(vectors - middle)), _unit(turn.apply(flipped - middle))
+    # not faiss.Kmeans: its centroids come as std::vector<float>, a SWIG type that PyMuPDF, where loaded, claims for itself
+    count = min(CENTRES, max(1, len(sample) // 40))
+    means = MiniBatchKMeans(count, init="random", n_init=1, max_iter=15, batch_size=4096, random_state=1)
+    centres: Array = means.fit(root(sample)).cluster_centers_.astype(np.float32)
+    step = max(1, len(raw) // PCA_SAMPLE)
+    few = np.stack([_vlad(root(r), centres) for r in raw[::step]])
+    size = max(1, min(POOLED, few.shape[1], len(few) - 1))
+    turn = PCA(size, svd_solver="randomized", random_state=1).fit(few)
+    # a little is added to each variance: directions that the sample hardly has must not drown the others
+    weigh = 1 / np.sqrt(turn.explained_variance_ + 0.01 * turn.explained_variance_[:1] + 1e-12)
+    axes: Array = (turn.components_ * weigh[:, None]).T.astype(np.float32)
+    plain, flipped = (np.empty((len(raw), size), np.float32) for _ in range(2))
+    for begin in range(0, len(raw), VLAD_CHUNK):
+        part = raw[begin : begin + VLAD_CHUNK]
+        for rows, target in ((part, plain), ([mirrored(r) for r in part], flipped)):
+            vectors = np.stack([_vlad(root(r), centres) for r in rows])
+            target[begin : begin + len(part)] = _unit((vectors - turn.mean_) @ axes)
+    return plain, flipped
 
 
 def _vlad(descriptors: Array, centres: Array) -> Array:
@@ -137,8 +154,14 @@ def _unit(x: Array) -> Array:
 
 def nearest(plain: Array, flipped: Array | None = None, neighbours: int = 8) -> list[Candidate]:
     """Candidates by nearest pooled vectors (unit rows, N x D): near-linear in N, about D bytes per picture."""
+    found = nearest_table(plain, flipped, neighbours)
+    return [Candidate(int(i), int(j), bool(mirror), float(weight)) for i, j, mirror, weight in found.tolist()]
+
+
+def nearest_table(plain: Array, flipped: Array | None = None, neighbours: int = 8) -> Array:
+    """The same as a structured array of i, j, mirror, weight (13 bytes a candidate), for millions of pictures."""
     index = _vector_index(plain)
-    pairs: dict[tuple[int, int, bool], float] = {}
+    parts: list[Array] = []
     for mirror, queries in ((False, plain), (True, flipped)):
         if queries is None:
             continue
@@ -146,13 +169,20 @@ def nearest(plain: Array, flipped: Array | None = None, neighbours: int = 8) -> 
             part = queries[begin : begin + CHUNK]
             likeness, found = index.search(part, neighbours + 1)
             rows = np.repeat(np.arange(begin, begin + len(part)), found.shape[1])
-            columns, weights = found.ravel(), likeness.ravel()
-            keep = (columns >= 0) & (columns != rows)
-            for i, j, weight in zip(rows[keep].tolist(), columns[keep].tolist(), weights[keep].tolist(), strict=True):
-                key = (min(i, j), max(i, j), mirror)
-                if weight > pairs.get(key, -2.0):
-                    pairs[key] = weight
-    return [Candidate(i, j, mirror, weight) for (i, j, mirror), weight in sorted(pairs.items())]
+            keep = (found.ravel() >= 0) & (found.ravel() != rows)
+            a, b = rows[keep], found.ravel()[keep]
+            table = np.empty(len(a), TABLE)
+            table["i"], table["j"] = np.minimum(a, b), np.maximum(a, b)
+            table["mirror"], table["weight"] = mirror, likeness.ravel()[keep]
+            parts.append(table)
+    joined = np.concatenate(parts) if parts else np.empty(0, TABLE)
+    del parts
+    code = (joined["i"].astype(np.int64) << 32) | (joined["j"].astype(np.int64) << 1) | joined["mirror"]
+    order = np.lexsort((-joined["weight"], code))
+    code = code[order]
+    first = np.ones(len(code), bool)
+    first[1:] = code[1:] != code[:-1]
+    return joined[order[first]]
 
 
 def _vector_index(vectors: Array) -> Any:
