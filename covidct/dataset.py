@@ -168,11 +168,12 @@ def write_schemes(
     tables: dict[str, pd.DataFrame] = {scheme: records[["image_id", "split"]]}
     if (text(own, "split") != "").any():
         tables["published"] = own[["image_id", "split"]]
-    if folds >= 2 and len(records):
-        tables[f"folds-{folds}"] = splits.folds(records, folds, seed, documents=documents)[["image_id", "fold"]]
-    sources = sorted(set(text(records, "source")) - {""})
+    used = records[text(records, "split") != ""]  # what is held out is in no scheme
+    if folds >= 2 and len(used):
+        tables[f"folds-{folds}"] = splits.folds(used, folds, seed, documents=documents)[["image_id", "fold"]]
+    sources = sorted(set(text(used, "source")) - {""})
     for source in sources if len(sources) > 1 else []:
-        part = splits.leave_source_out(records, source, seed=seed)
+        part = splits.leave_source_out(used, source, seed=seed, documents=documents)
         tables[f"without-{source}"] = part[["image_id", "split"]]
     for name, table in tables.items():
         table = table.sort_values("image_id", kind="stable")
@@ -233,8 +234,25 @@ def build(
     records = assign(records, scheme, shares, seed, documents, earlier_splits(earlier))
     unassigned = records[text(records, "split") == ""]["image_id"]
     failures += [{"item": name, "reason": "no split in its source; held out"} for name in unassigned]
-    info = information(records, version, scheme, shares, seed)
-    info |= {"duplicates": status, "opposite_labels": both}
+    more = {"duplicates": status, "opposite_labels": both}
+    return finish(records, own, out, scheme, shares, seed, documents, folds, version, failures, more)
+
+
+def finish(
+    records: pd.DataFrame,
+    own: pd.DataFrame,
+    out: Path,
+    scheme: str,
+    shares: list[float],
+    seed: int,
+    documents: bool,
+    folds: int,
+    version: str,
+    failures: list[dict[str, str]],
+    more: dict[str, Any],
+) -> pd.DataFrame:
+    """Write what a dataset folder holds beside its pictures. own: the records with the split of their source."""
+    info = information(records, version, scheme, shares, seed) | more
     info["schemes"] = write_schemes(records, own, scheme, out, folds, seed, documents)
     write_text(out / "table1.csv", summary.table_one(records).to_csv(index=False, lineterminator="\n"))
     write_lines(out / "failed.jsonl", failures)

@@ -35,9 +35,10 @@ def split(
     earlier: pd.DataFrame | None = None,
     documents: bool = False,
 ) -> pd.DataFrame:
-    """Copy of ``records`` with column ``split``, patient-grouped and stratified by class and source.
+    """Copy of ``records`` with column ``split``, patient-grouped and stratified by class, source and type of document.
 
-    records: columns image_id, label, patient_id; optional source, duplicate_group, document_id, patient_basis.
+    records: columns image_id, label, patient_id; optional source, duplicate_group, document_id, document_type,
+    patient_basis.
     ratios: shares of train, val, test. earlier: image_id, split (and patient_id, sha256) of the versions before: test
     stays test, the rest stays where it was unless its group says otherwise. documents: keep documents whole.
     Raises SplitError. Deterministic; the order of the rows does not matter.
@@ -74,7 +75,12 @@ def folds(records: pd.DataFrame, k: int = 5, seed: int = 0, *, documents: bool =
 
 
 def leave_source_out(
-    records: pd.DataFrame, source: str | Sequence[str], ratios: Sequence[float] = (0.8, 0.2), seed: int = 0
+    records: pd.DataFrame,
+    source: str | Sequence[str],
+    ratios: Sequence[float] = (0.8, 0.2),
+    seed: int = 0,
+    *,
+    documents: bool = False,
 ) -> pd.DataFrame:
     """Copy of ``records`` with ``split``: test is every group that touches ``source``, train and val share the rest."""
     _require(records)
@@ -82,13 +88,15 @@ def leave_source_out(
     known = set(text(records, "source"))
     if not wanted <= known:
         raise SplitError(f"source {', '.join(sorted(wanted - known))}: expected one of {', '.join(sorted(known))}")
-    group = groups(records)
+    group = groups(records, documents)
     touched = np.isin(group, group[text(records, "source").isin(wanted).to_numpy()])
     result = records.copy()
     result["split"] = "test"
     rest = records[~touched]
     if len(rest):
-        result.loc[~touched, "split"] = split(rest, (ratios[0], ratios[1], 0.0), seed)["split"].to_numpy()
+        result.loc[~touched, "split"] = split(rest, (ratios[0], ratios[1], 0.0), seed, documents=documents)[
+            "split"
+        ].to_numpy()
     return result
 
 
@@ -215,18 +223,22 @@ def _require(records: pd.DataFrame) -> None:
 
 
 def _features(records: pd.DataFrame, group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per group: images and patients, in all, per class and per class and source; their weights; which must be met."""
+    """Per group: images and patients, in all, per class, per class and source, per class and type of document; their
+    weights; which must be met."""
     count = int(group.max()) + 1 if len(group) else 0
     label = pd.to_numeric(records["label"]).to_numpy(dtype=int)
     source = text(records, "source")
     common = source.value_counts().sort_index().sort_values(ascending=False, kind="stable").index[:KEPT_SOURCES]
     source = source.where(source.isin(common), "(other)")
     stratum = pd.factorize(label.astype(str) + " " + source.to_numpy(dtype=object), sort=True)[0]
+    kind = text(records, "document_type")  # in 2020, 64 % of the COVID test images came from a type that train lacks
+    kinds = pd.factorize(label.astype(str) + " " + kind.to_numpy(dtype=object), sort=True)[0]
     patient = pd.factorize(keys(records)["patient"].to_numpy(dtype=object))[0]
     masks: list[tuple[np.ndarray, float, bool]] = [(np.ones(len(records), dtype=bool), 4.0, False)]
     masks += [(label == value, 2.0, True) for value in (0, 1) if (label == value).any()]
-    if stratum.max(initial=0) > 1:
-        masks += [(stratum == value, 0.5, False) for value in range(int(stratum.max()) + 1)]
+    for strata in (stratum, kinds):
+        if 1 < strata.max(initial=0) < 2 * (KEPT_SOURCES + 1):
+            masks += [(strata == value, 0.5, False) for value in range(int(strata.max()) + 1)]
     columns, weights, must = [], [], []
     for mask, weight, needed in masks:
         people = np.unique(np.stack([group[mask], patient[mask]]), axis=1)[0]
