@@ -1,4 +1,8 @@
-"""Do curators agree? Kappa for each question with an interval, box overlap, and the list to adjudicate."""
+"""Do curators agree? Kappa for each question with an interval, overlap of boxes and masks, and the list to adjudicate.
+
+Two people: Cohen's kappa; more: Fleiss' kappa, which allows different people for different items. Intervals are
+bootstrapped over candidates, because the panels of one figure are not independent.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,13 @@ from itertools import combinations
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from curation.masks import decode_mask
 from curation.records import PanelReview, Review
 
 MATCH_IOU = 0.5
+LABELS = ("COVID", "NonCOVID", "unclear")
+Votes = dict[str, int]
+"""one item: reviewer -> category"""
 
 
 def iou(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
@@ -36,10 +44,23 @@ def match_panels(a: Iterable[PanelReview], b: Iterable[PanelReview]) -> list[tup
     ]
 
 
+def mask_iou(a: Review, b: Review) -> float | None:
+    """Overlap of two reviews' artifact masks; None where neither painted anything (or the sizes differ)."""
+    if not a.mask and not b.mask:
+        return None
+    if not a.mask or not b.mask:
+        return 0.0
+    one, two = decode_mask(a.mask), decode_mask(b.mask)
+    return float((one & two).sum() / (one | two).sum()) if one.shape == two.shape else None
+
+
+# --- kappa ------------------------------------------------------------------------------------------------------------
+
+
 def fleiss_kappa(counts: np.ndarray) -> float:
     """Fleiss' kappa of items x categories vote counts (each item at least two votes); nan if only one category occurs.
 
-    With two raters for each item this is Scott's pi, close to Cohen's kappa. Items may have different numbers of votes.
+    Fleiss 1971, with the mean over items of the agreement within each: items may have different numbers of votes.
     """
     counts = np.asarray(counts, float)
     votes = counts.sum(1)
@@ -53,14 +74,42 @@ def fleiss_kappa(counts: np.ndarray) -> float:
     return float("nan") if expected >= 1 else float((observed - expected) / (1 - expected))
 
 
-def kappa_interval(counts: np.ndarray, seed: int = 0, draws: int = 1000) -> tuple[float, float, float]:
-    """Kappa with its 95 % bootstrap interval over items."""
-    counts = np.asarray(counts, float)
+def cohen_kappa(table: np.ndarray) -> float:
+    """Cohen's kappa of a categories x categories table of two people's answers; nan if both always say the same one."""
+    table = np.asarray(table, float)
+    total = table.sum()
+    if total == 0:
+        raise ValueError("expected at least one item that both have answered, got none")
+    observed = np.trace(table) / total
+    expected = float((table.sum(0) * table.sum(1)).sum() / total**2)
+    return float("nan") if expected >= 1 else float((observed - expected) / (1 - expected))
+
+
+def kappa(items: Iterable[Votes], categories: int) -> float:
+    """Cohen's kappa where the same two people answered everything, else Fleiss'."""
+    items = list(items)
+    people = sorted({name for item in items for name in item})
+    if len(people) == 2 and all(len(item) == 2 for item in items):
+        table = np.zeros((categories, categories))
+        for item in items:
+            table[item[people[0]], item[people[1]]] += 1
+        return cohen_kappa(table)
+    return fleiss_kappa(np.array([np.bincount(list(item.values()), minlength=categories) for item in items]))
+
+
+def interval(groups: list[list[Votes]], categories: int, seed: int = 0, draws: int = 1000) -> tuple[float, float]:
+    """95 % bootstrap interval of kappa; ``groups``: the items of each candidate, which are drawn together."""
     rng = np.random.default_rng(seed)
-    values = [fleiss_kappa(counts[rng.integers(0, len(counts), len(counts))]) for _ in range(draws)]
+    values = []
+    for _ in range(draws):
+        drawn = [item for i in rng.integers(0, len(groups), len(groups)) for item in groups[i]]
+        values.append(kappa(drawn, categories))
     finite = [v for v in values if np.isfinite(v)] or [float("nan")]
     low, high = np.quantile(finite, [0.025, 0.975])
-    return fleiss_kappa(counts), float(low), float(high)
+    return float(low), float(high)
+
+
+# --- reviews ----------------------------------------------------------------------------------------------------------
 
 
 def by_candidate(reviews: Iterable[Review]) -> dict[str, list[Review]]:
@@ -68,21 +117,43 @@ def by_candidate(reviews: Iterable[Review]) -> dict[str, list[Review]]:
     groups: dict[str, list[Review]] = {}
     for review in reviews:
         groups.setdefault(review.candidate_id, []).append(review)
-    return {key: sorted(groups[key], key=lambda r: r.reviewer) for key in sorted(groups)}
+    return {key: sorted(groups[key], key=lambda r: (r.reviewer, r.reviewed_at)) for key in sorted(groups)}
+
+
+def differences(a: Review, b: Review) -> list[str]:
+    """What two reviews of one candidate disagree on, in words for the card; [] where they agree.
+
+    They agree with the same answer on chest CT, and the same panels: boxes matched, labels equal, same grouping by
+    patient (names of patients may differ). Masks and small shifts of boxes are no disagreement.
+    """
+    who = f"{a.reviewer} / {b.reviewer}"
+    if a.chest_ct != b.chest_ct:
+        return [f"chest CT: {_yes(a)} / {_yes(b)} ({who})"]
+    if not a.chest_ct:
+        return []
+    pairs = match_panels(a.panels, b.panels)
+    told = []
+    if not len(pairs) == len(a.panels) == len(b.panels):
+        told.append(f"panels: {len(a.panels)} / {len(b.panels)} boxes, {len(pairs)} of them alike ({who})")
+    told += [
+        f"label of the box at {p.box.x0}, {p.box.y0}: {p.label} / {q.label} ({who})"
+        for p, q, _ in pairs
+        if p.label != q.label
+    ]
+    same_a = [p.patient == r.patient for (p, _, _), (r, _, _) in combinations(pairs, 2)]
+    same_b = [q.patient == s.patient for (_, q, _), (_, s, _) in combinations(pairs, 2)]
+    if same_a != same_b:
+        told.append(f"which panels show the same patient ({who})")
+    return told
+
+
+def _yes(review: Review) -> str:
+    return "yes" if review.chest_ct else "no"
 
 
 def agree(a: Review, b: Review) -> bool:
-    """Same answer on chest CT, and the same panels (boxes matched, labels equal, same grouping by patient)."""
-    if a.chest_ct != b.chest_ct:
-        return False
-    if not a.chest_ct:
-        return True
-    pairs = match_panels(a.panels, b.panels)
-    if not (len(pairs) == len(a.panels) == len(b.panels)) or any(p.label != q.label for p, q, _ in pairs):
-        return False
-    same_a = [p.patient == r.patient for (p, _, _), (r, _, _) in combinations(pairs, 2)]
-    same_b = [q.patient == s.patient for (_, q, _), (_, s, _) in combinations(pairs, 2)]
-    return same_a == same_b
+    """True where two reviews of one candidate decide the same (see differences)."""
+    return not differences(a, b)
 
 
 def disagreements(reviews: Iterable[Review]) -> list[str]:
@@ -94,41 +165,76 @@ def disagreements(reviews: Iterable[Review]) -> list[str]:
     ]
 
 
-def votes(reviews: Iterable[Review]) -> dict[str, np.ndarray]:
-    """Vote counts for the two questions: ``chest CT`` (items x no/yes) and ``label`` (matched panels x 3 labels)."""
-    chest: list[list[int]] = []
-    labels: list[list[int]] = []
-    names = ["COVID", "NonCOVID", "unclear"]
-    for group in by_candidate(reviews).values():
-        if len(group) < 2:
+def _panels(group: list[Review]) -> list[dict[str, PanelReview]]:
+    """Panels of several reviews of one candidate, those of one place together: reviewer -> panel."""
+    places: list[dict[str, PanelReview]] = []
+    for review in group:
+        first = {id(next(iter(place.values()))): place for place in places}
+        matched = match_panels([next(iter(place.values())) for place in places], review.panels)
+        taken = set()
+        for known, panel, _ in matched:
+            first[id(known)][review.reviewer] = panel
+            taken.add(id(panel))
+        places += [{review.reviewer: panel} for panel in review.panels if id(panel) not in taken]
+    return places
+
+
+def ratings(reviews: Iterable[Review]) -> dict[str, list[list[Votes]]]:
+    """Answers to each question, by candidate: ``chest CT`` (no, yes), ``label`` of matched panels, ``same patient``
+    (of two matched panels: no, yes). Only candidates with two or more reviews; adjudicated reviews don't count."""
+    found: dict[str, list[list[Votes]]] = {"chest CT": [], "label": [], "same patient": []}
+    for group in by_candidate(r for r in reviews if not r.adjudicated).values():
+        if len({r.reviewer for r in group}) < 2:
             continue
-        chest.append([sum(not r.chest_ct for r in group), sum(r.chest_ct for r in group)])
-        first, *others = group
-        matches = [{id(p): q for p, q, _ in match_panels(first.panels, other.panels)} for other in others]
-        for panel in first.panels:
-            found = [panel.label, *(m[id(panel)].label for m in matches if id(panel) in m)]
-            if len(found) >= 2:
-                labels.append([found.count(name) for name in names])  # type: ignore[arg-type]
-    return {"chest CT": np.array(chest).reshape(-1, 2), "label": np.array(labels).reshape(-1, 3)}
+        found["chest CT"].append([{r.reviewer: int(r.chest_ct) for r in group}])
+        places = [place for place in _panels([r for r in group if r.chest_ct]) if len(place) >= 2]
+        found["label"].append([{who: LABELS.index(panel.label) for who, panel in place.items()} for place in places])
+        together = []
+        for one, two in combinations(places, 2):
+            both = sorted(one.keys() & two.keys())
+            if len(both) >= 2:
+                together.append({who: int(one[who].patient == two[who].patient) for who in both})
+        found["same patient"].append(together)
+    return {question: [items for items in groups if items] for question, groups in found.items()}
 
 
 def summary(reviews: list[Review]) -> str:
-    """A few lines a curator can read: kappa for each question, box overlap, disagreements."""
+    """A few lines a curator can read: kappa for each question, box and mask overlap, disagreements."""
     lines = []
-    for question, counts in votes(reviews).items():
-        if len(counts) == 0:
+    for question, groups in ratings(reviews).items():
+        items = [item for group in groups for item in group]
+        if not items:
             lines.append(f"{question}: no item with two reviews yet")
             continue
-        kappa, low, high = kappa_interval(counts)
-        lines.append(f"{question}: kappa {kappa:.2f} [{low:.2f}, {high:.2f}] over {len(counts)} items")
-    overlaps = [
-        value
-        for group in by_candidate(reviews).values()
+        categories = len(LABELS) if question == "label" else 2
+        same = sum(len(set(item.values())) == 1 for item in items)
+        low, high = interval(groups, categories)
+        name = "Cohen's" if len({who for item in items for who in item}) == 2 else "Fleiss'"
+        value = kappa(items, categories)
+        told = "undefined (one answer only)" if np.isnan(value) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
+        lines.append(f"{question}: {name} kappa {told}; all agree on {same} of {len(items)} items")
+    pairs = [
+        (a, b)
+        for group in by_candidate(r for r in reviews if not r.adjudicated).values()
         for a, b in combinations(group, 2)
-        for _, _, value in match_panels(a.panels, b.panels)
+        if a.chest_ct and b.chest_ct
     ]
-    if overlaps:
-        lines.append(f"boxes: mean IoU {np.mean(overlaps):.3f} over {len(overlaps)} matched pairs")
+    if pairs:
+        overlaps = [value for a, b in pairs for _, _, value in match_panels(a.panels, b.panels)]
+        drawn = sum(len(a.panels) + len(b.panels) for a, b in pairs)
+        if overlaps:
+            alone = drawn - 2 * len(overlaps)
+            lines.append(
+                f"boxes: mean IoU {np.mean(overlaps):.3f} over {len(overlaps)} pairs; {alone} drawn by one only"
+            )
+        painted = [value for a, b in pairs if (value := mask_iou(a, b)) is not None]
+        if painted:
+            lines.append(f"artifacts: mean IoU {np.mean(painted):.3f} over {len(painted)} pairs of masks")
+    groups = by_candidate(reviews)
+    single = sum(len({r.reviewer for r in group}) == 1 and not group[0].adjudicated for group in groups.values())
+    settled = sum(any(r.adjudicated for r in group) for group in groups.values())
+    lines.append(f"candidates: {len(groups)} reviewed, {single} by one person only, {settled} adjudicated")
     open_items = disagreements(reviews)
-    lines.append(f"to adjudicate: {len(open_items)}" + (f" ({', '.join(open_items[:8])} …)" if open_items else ""))
+    more = " …" if len(open_items) > 8 else ""
+    lines.append(f"to adjudicate: {len(open_items)}" + (f" ({', '.join(open_items[:8])}{more})" if open_items else ""))
     return "\n".join(lines)

@@ -1,36 +1,55 @@
-"""The only module that talks to Label Studio: serve, push, pull.
+"""The only module that talks to Label Studio: connect, find or make our project, push, pull.
 
-Reads data/candidates (push) or a project's annotations (pull).
-Writes Label Studio tasks (push), ``curation/reviews/<project>.jsonl`` (pull).
 Guarantees: the candidate id inside the task's data is the key, so pushing twice makes no duplicate and a push that was
-cut off is finished by the next; annotations are never touched; the same reviews give the same bytes.
+cut off is finished by the next; annotations are never touched, nor the proposal one started from; the same reviews
+give the same bytes; memory does not grow with the number of tasks.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import numpy as np
-import typer
-from PIL import Image
+from pydantic import ValidationError
 
-from curation import server
-from curation.records import Candidate, Review
-from curation.tasks import TaskError, digest, to_data, to_prediction, to_review
-from harvest.records import Failure, RecordError, read_jsonl, write_jsonl
+from curation.cards import Card
+from curation.records import Review
+from curation.shelf import Shelf
+from curation.tasks import TaskError, to_review
+from harvest.records import Failure
 
 FORM = Path(__file__).with_name("labels.xml")
+GUIDE = Path(__file__).with_name("guide.md")
 PAGE = 500
+MAX_EXPORT_BYTES = 2 * 1024**3
 log = logging.getLogger(__name__)
 
 
 class LabelStudioError(RuntimeError):
     """Label Studio refused, or holds something that is not ours: says what, expected, got, next step."""
+
+
+@contextmanager
+def speaking(what: str) -> Iterator[None]:
+    """Turn a refusal or a lost connection into a LabelStudioError that says how to go on."""
+    import httpx
+    from label_studio_sdk.core.api_error import ApiError
+
+    try:
+        yield
+    except ApiError as error:
+        said = " ".join(str(error.body).split())[:300]
+        raise LabelStudioError(f"{what}: Label Studio answered {error.status_code}: {said}") from error
+    except httpx.HTTPError as error:
+        raise LabelStudioError(
+            f"{what}: the connection broke ({error or type(error).__name__}); nothing is lost: see that the server runs "
+            "(`covidct label serve`) and do the same again"
+        ) from error
 
 
 def connect(url: str, token: str) -> Any:
@@ -41,52 +60,121 @@ def connect(url: str, token: str) -> Any:
 
     if not token:
         raise LabelStudioError("no token: set LABEL_STUDIO_API_KEY to a token of the server (Account & Settings)")
+    if not url.startswith(("http://", "https://")):
+        raise LabelStudioError(f"{url}: expected an address that starts with http:// or https://")
     try:
-        client = LabelStudio(base_url=url, api_key=token, timeout=120)
+        client = LabelStudio(base_url=url, api_key=token, timeout=300)
         client.users.whoami()
     except ApiError as error:
+        if error.status_code in (401, 403):
+            raise LabelStudioError(
+                f"{url} does not know the token ({error.status_code}): expected one of its users' in "
+                "LABEL_STUDIO_API_KEY; take a new one from Account & Settings"
+            ) from error
         raise LabelStudioError(
-            f"{url} answered {error.status_code} to the token; expected a user of it; set LABEL_STUDIO_API_KEY anew"
+            f"{url} answered {error.status_code}: expected a Label Studio server; is the address right?"
         ) from error
     except httpx.HTTPError as error:
         raise LabelStudioError(
             f"{url}: no Label Studio answers there ({error}); `covidct label serve` starts one"
         ) from error
+    except (ValidationError, ValueError, AttributeError, TypeError) as error:  # a web page, or JSON of something else
+        raise LabelStudioError(f"{url} answers, but not as Label Studio does; is the address right?") from error
     return client
 
 
-def project_id(client: Any, title: str, create: bool, storage: Path | None = None) -> int:
-    """Id of our project; made with our form if asked. A project of that title with another form is refused."""
+# --- the project ------------------------------------------------------------------------------------------------------
+
+
+def find_project(client: Any, title: str, update_form: bool = False, overlap: int = 0) -> int | None:
+    """Id of the project of that title, or None. One with another form is refused, or given ours if asked.
+
+    ``overlap``: change how many people are offered each candidate; 0: leave it.
+    """
     form = FORM.read_text(encoding="utf-8")
-    found = [p for p in client.projects.list() if p.title == title]
-    if len(found) > 1:
-        raise LabelStudioError(f"{len(found)} projects are called {title!r}: expected one; rename or delete the others")
-    if found:
-        if "".join((found[0].label_config or "").split()) != "".join(form.split()):
+    with speaking("projects"):
+        found = [p for p in client.projects.list() if p.title == title]
+        if len(found) > 1:
             raise LabelStudioError(
-                f"project {title!r} has another form than curation/labels.xml; use --project with a new title, "
-                "or put our form back in its settings"
+                f"{len(found)} projects are called {title!r}: expected one; rename or delete the others"
             )
+        if not found:
+            return None
         number = int(found[0].id)
-    elif create:
+        if "".join((found[0].label_config or "").split()) != "".join(form.split()):
+            if not update_form:
+                raise LabelStudioError(
+                    f"project {title!r} has another form than curation/labels.xml; if it is an older form of ours, "
+                    "`covidct label push --update-form` puts the new one in; else use --project with a new title"
+                )
+            client.projects.update(id=number, label_config=form)
+        if overlap and found[0].maximum_annotations != overlap:
+            client.projects.update(id=number, maximum_annotations=overlap)
+    return number
+
+
+def make_project(client: Any, title: str, overlap: int = 2) -> int:
+    """A new project with our form and guide, and a tab that shows the candidates best first.
+
+    ``overlap``: how many people are offered each candidate.
+    """
+    with speaking(f"making project {title!r}"):
         number = int(
             client.projects.create(
                 title=title,
-                label_config=form,
+                label_config=FORM.read_text(encoding="utf-8"),
                 description="Chest-CT candidates; see curation/guide.md",
-                expert_instruction=Path(__file__).with_name("guide.md").read_text(encoding="utf-8"),
+                expert_instruction=GUIDE.read_text(encoding="utf-8"),
                 show_instruction=False,
+                show_skip_button=True,
+                maximum_annotations=overlap,
             ).id
         )
-    else:
-        titles = ", ".join(sorted(str(p.title) for p in client.projects.list())) or "none"
-        raise LabelStudioError(f"no project {title!r} on the server (it has: {titles}); push first")
-    if storage is not None and not any(
-        s.path == str(storage) for s in client.import_storage.local.list(project=number)
-    ):
-        # Only the record is made, so that files are served; a sync would make tasks of its own from every file.
-        client.import_storage.local.create(project=number, path=str(storage), title="candidates", use_blob_urls=True)
+        hidden = ["tasks:data.image", "tasks:data.digest", "tasks:data.size", "tasks:data.panel_captions"]
+        hidden += ["tasks:data.mentions", "tasks:data.link", "tasks:file_upload", "tasks:storage_filename"]
+        client.views.create(
+            project=number,
+            data={
+                "title": "Best first",
+                "type": "list",
+                "ordering": ["-tasks:data.priority"],
+                "columnsDisplayType": {"tasks:data.priority": "Number"},
+                "hiddenColumns": {"explore": hidden, "labeling": hidden},
+            },
+        )
     return number
+
+
+def project_id(client: Any, title: str) -> int:
+    """Id of a project that must be there; else LabelStudioError with the titles there are."""
+    number = find_project(client, title)
+    if number is None:
+        with speaking("projects"):
+            titles = ", ".join(sorted(str(p.title) for p in client.projects.list())) or "none"
+        raise LabelStudioError(f"no project {title!r} on the server (it has: {titles}); push first")
+    return number
+
+
+def serve_pictures(client: Any, project: int, folder: Path) -> None:
+    """Let the server hand out the pictures of ``folder``, a strict sub-folder of its document root."""
+    import httpx
+    from label_studio_sdk.core.api_error import ApiError
+
+    try:
+        if not any(s.path == str(folder) for s in client.import_storage.local.list(project=project)):
+            # Only the record is made, so that files are served; a sync would make a task of its own from every file
+            client.import_storage.local.create(
+                project=project, path=str(folder), title="candidates", use_blob_urls=True
+            )
+    except (ApiError, httpx.HTTPError) as error:
+        raise LabelStudioError(
+            f"the server can't hand out the pictures of {folder} ({error}); either start it with "
+            "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT set to the folder "
+            "above, on this machine, or publish the folder on a web server and push with --pictures URL"
+        ) from error
+
+
+# --- push -------------------------------------------------------------------------------------------------------------
 
 
 def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
@@ -95,217 +183,152 @@ def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield chunk
 
 
-def _task_body(candidate: Candidate, folder: Path, root: Path, score: float | None) -> dict[str, Any]:
-    picture = folder / candidate.file
-    if not picture.is_file():
-        raise TaskError(f"picture {candidate.file} is not in {folder}; re-run the candidates stage")
-    mask = None
-    if candidate.mask:
-        with Image.open(folder / candidate.mask) as opened:
-            mask = np.asarray(opened.convert("L")) > 127
-    data = to_data(candidate, picture.absolute().relative_to(root.absolute()).as_posix())
-    prediction = to_prediction(candidate, mask, score)
-    return {"data": {**data, "digest": digest(data, prediction)}, "predictions": [prediction]}
-
-
-def push(
-    client: Any,
-    project: int,
-    folder: Path,
-    root: Path,
-    only: set[str] | None = None,
-    scores: dict[str, float] | None = None,
-) -> tuple[dict[str, int], list[Failure]]:
-    """Bring a project up to the candidates of ``folder``; returns counts (new, changed, same) and failures.
-
-    Candidates are sent in their order (best first), ``PAGE`` at a time. Annotations are never touched.
-    """
-    known = {
-        str(t.data.get("candidate_id", "")): (int(t.id), str(t.data.get("digest", "")))
-        for t in client.tasks.list(project=project, fields="task_only", page_size=PAGE)
-    }
-    counts = {"new": 0, "changed": 0, "same": 0}
-    failures: list[Failure] = []
-    for chunk in _chunks(read_jsonl(folder / "candidates.jsonl", Candidate), PAGE):
-        new = []
-        for candidate in chunk:
-            if only is not None and candidate.candidate_id not in only:
-                continue
-            try:
-                body = _task_body(candidate, folder, root, (scores or {}).get(candidate.candidate_id))
-            except (TaskError, OSError) as error:
-                failures.append(Failure(item=candidate.candidate_id, reason=str(error)))
-                continue
-            task, old = known.get(candidate.candidate_id, (0, ""))
-            if not task:
-                new.append(body)
-            elif old == body["data"]["digest"]:
-                counts["same"] += 1
+def known_tasks(client: Any, project: int, known: Shelf) -> None:
+    """Fill ``known``: candidate id -> ``"task digest"`` of every task of ours. A candidate twice is told, first kept."""
+    with speaking("listing tasks"):
+        for task in client.tasks.list(project=project, fields="task_only", include="id,data", page_size=PAGE):
+            data = dict(task.data or {})
+            name = str(data.get("candidate_id") or "")
+            if not name:
+                log.warning("task %s is not ours (no candidate_id in its data): left alone", task.id)
+            elif name in known:
+                log.warning("%s has two tasks (%s is the second): delete one by hand", name, task.id)
             else:
-                _update(client, project, task, body)
-                counts["changed"] += 1
-        if new:
-            # No retries: a repeated import would write its tasks twice; the next push lists again and sends the rest.
-            client.projects.import_tasks(id=project, request=new, request_options={"max_retries": 0})
-            counts["new"] += len(new)
-            log.info("%d new tasks", counts["new"])
-    return counts, failures
+                known[name] = f"{task.id} {data.get('digest') or '-'}"
 
 
-def _update(client: Any, project: int, task: int, body: dict[str, Any]) -> None:
-    """Give a task its new proposals: prediction first and the digest last, so that a cut-off update is done again."""
-    for old in client.predictions.list(task=task, project=project):
-        client.predictions.delete(id=old.id)
-    prediction = body["predictions"][0]
-    client.predictions.create(
-        task=task, model_version=prediction["model_version"], score=prediction["score"], result=prediction["result"]
-    )
-    client.tasks.update(id=str(task), data=body["data"])
+def push(client: Any, project: int, cards: Iterable[Card]) -> dict[str, int]:
+    """Bring a project up to the cards; returns counts of new, changed and same ones.
+
+    Sent in their order (best first), ``PAGE`` at a time. Annotations are never touched.
+    """
+    counts = {"new": 0, "changed": 0, "same": 0}
+    version = ""
+    with Shelf() as known:
+        known_tasks(client, project, known)
+        for chunk in _chunks(cards, PAGE):
+            new = []
+            for card in chunk:
+                task, _, old = (known.get(card.candidate_id) or "").partition(" ")
+                version = card.predictions[0]["model_version"] if len(card.predictions) == 1 else ""
+                if not task:
+                    new.append({"data": card.data, "predictions": card.predictions})
+                    known[card.candidate_id] = f"0 {card.data['digest']}"
+                elif old == card.data["digest"]:
+                    counts["same"] += 1
+                elif task != "0":
+                    _update(client, project, int(task), card)
+                    counts["changed"] += 1
+            if new:
+                with speaking(f"pushing after {counts['new']} new tasks"):
+                    # No retries: a repeated import would write its tasks twice; the next push lists again
+                    client.projects.import_tasks(id=project, request=new, request_options={"max_retries": 0})
+                counts["new"] += len(new)
+                log.info("%d new tasks", counts["new"])
+    if sum(counts.values()):
+        # Label Studio offers only proposals of the project's current version; empty: all of them
+        with speaking("setting the current version of the proposals"):
+            client.projects.update(id=project, model_version=version)
+    return counts
 
 
-def pull(client: Any, project: int, adjudicated: bool = False) -> tuple[list[Review], list[Failure]]:
-    """All submitted annotations as reviews, sorted by candidate and reviewer, and what could not be read.
+def _update(client: Any, project: int, task: int, card: Card) -> None:
+    """Give a task its new proposals: the digest last, so that an update that was cut off is done again.
+
+    A proposal that an annotation started from stays, because deleting it would cut that tie.
+    """
+    with speaking(f"updating {card.candidate_id}"):
+        started_from = {a.parent_prediction for a in client.annotations.list(id=task)}
+        for old in client.predictions.list(task=task, project=project):
+            if old.id not in started_from:
+                client.predictions.delete(id=old.id)
+        for new in card.predictions:
+            client.predictions.create(
+                task=task, model_version=new["model_version"], score=new["score"], result=new["result"]
+            )
+        client.tasks.update(id=str(task), data=card.data)
+
+
+# --- pull -------------------------------------------------------------------------------------------------------------
+
+
+def annotated(client: Any, project: int) -> Iterator[dict[str, Any]]:
+    """Tasks with annotations as plain dictionaries, ``completed_by`` an e-mail address."""
+    with speaking("pulling"):
+        people = {int(u.id): str(u.email or u.username) for u in client.users.list()}
+        for found in client.tasks.list(project=project, fields="all", only_annotated=True, page_size=PAGE):
+            task: dict[str, Any] = found.model_dump()
+            for annotation in task.get("annotations") or []:
+                by = annotation.get("completed_by")
+                number = int(by.get("id") or 0) if isinstance(by, dict) else int(by or 0)
+                annotation["completed_by"] = people.get(number, f"user {number}")
+            yield task
+
+
+def exported(path: Path) -> Iterator[dict[str, Any]]:
+    """Tasks of a JSON export that somebody saved in the browser. Raises LabelStudioError if it is none."""
+    if not path.is_file():
+        raise LabelStudioError(f"{path}: expected a JSON export of Label Studio, got no file")
+    if path.stat().st_size > MAX_EXPORT_BYTES:
+        raise LabelStudioError(f"{path}: {path.stat().st_size} bytes; expected at most {MAX_EXPORT_BYTES}; pull by API")
+    try:
+        tasks = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise LabelStudioError(f"{path}: expected a JSON export of Label Studio ({error}); export as JSON") from error
+    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+        raise LabelStudioError(f"{path}: expected a list of tasks; export as JSON (not JSON-MIN, CSV …)")
+    for task in tasks:
+        for annotation in task.get("annotations") or []:
+            by = annotation.get("completed_by")
+            if isinstance(by, dict):
+                by = by.get("email") or f"user {by.get('id')}"
+            annotation["completed_by"] = by if isinstance(by, str) else f"user {by}"
+        yield task
+
+
+def pull(tasks: Iterable[dict[str, Any]], reviews: Shelf, adjudicated: bool = False) -> list[Failure]:
+    """Put the submitted annotations of ``tasks`` into ``reviews`` (``key(review)`` -> JSON); returns unreadable ones.
 
     A curator who submitted twice for one candidate counts with the last. Skipped (cancelled) annotations don't count.
     """
-    people = {int(u.id): str(u.email or u.username) for u in client.users.list()}
-    reviews: dict[tuple[str, str], Review] = {}
     failures: list[Failure] = []
-    for found in client.tasks.list(project=project, fields="all", page_size=PAGE):
-        task = found.model_dump() if hasattr(found, "model_dump") else dict(found)
+    for task in tasks:
         for annotation in task.get("annotations") or []:
             if annotation.get("was_cancelled"):
                 continue
-            by = annotation.get("completed_by")
-            number = int(by.get("id", 0)) if isinstance(by, dict) else int(by or 0)
             try:
-                review = to_review(task, annotation, people.get(number, f"user {number}"), adjudicated)
-            except (TaskError, RecordError) as error:
-                failures.append(
-                    Failure(item=f"task {task.get('id')} annotation {annotation.get('id')}", reason=str(error))
-                )
+                review = to_review(task, annotation, str(annotation.get("completed_by")), adjudicated)
+            except (TaskError, ValidationError) as error:
+                item = f"task {task.get('id')} annotation {annotation.get('id')}"
+                failures.append(Failure(item=item, reason=str(error)))
                 continue
-            key = (review.candidate_id, review.reviewer)
-            if key not in reviews or reviews[key].reviewed_at <= review.reviewed_at:
-                reviews[key] = review
-    return [reviews[key] for key in sorted(reviews)], failures
+            before = reviews.get(key(review))
+            if before is None or Review.model_validate_json(before).reviewed_at <= review.reviewed_at:
+                reviews[key(review)] = review.model_dump_json()
+    return failures
 
 
-# --- command line -----------------------------------------------------------------------------------------------------
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help="Label Studio")
-Home = Annotated[Path, typer.Option(help="folder of our own server")]
-Url = Annotated[str, typer.Option(help="an existing server; its token in LABEL_STUDIO_API_KEY")]
-Title = Annotated[str, typer.Option(help="title of the project")]
+def key(review: Review) -> str:
+    """What orders reviews and tells them apart: candidate, then reviewer."""
+    return f"{review.candidate_id}\t{review.reviewer}"
 
 
-def _client(url: str, home: Path) -> Any:
-    if url:
-        return connect(url, os.environ.get("LABEL_STUDIO_API_KEY", ""))
-    found = server.running(home)
-    if not found:
-        raise LabelStudioError("no server of ours is running; `covidct label serve` starts one, --url names another")
-    return connect(found.url, found.token)
+def keep(before: Iterable[Review], reviews: Shelf) -> int:
+    """Add earlier reviews that ``reviews`` lacks; returns how many."""
+    missing = [review for review in before if key(review) not in reviews]
+    for review in missing:
+        reviews[key(review)] = review.model_dump_json()
+    return len(missing)
 
 
-def _guard(error: Exception) -> typer.Exit:
-    log.error("%s", error)
-    return typer.Exit(1)
+def keep_lost(client: Any, project: int, before: Iterable[Review], reviews: Shelf) -> int:
+    """Add earlier reviews whose task is no longer on the server (deleted by hand, project made anew).
 
-
-@app.command("serve")
-def serve_command(
-    candidates: Annotated[Path, typer.Option(help="folder of the candidates stage")] = Path("data/candidates"),
-    home: Home = Path("label-studio"),
-    port: int = 18090,
-    venv: Annotated[Path, typer.Option(help="the server's own environment")] = Path(".venv-labelstudio"),
-    stop: Annotated[bool, typer.Option("--stop", help="stop it instead")] = False,
-) -> None:
-    """Install (once) and start Label Studio on loopback; prints address, user and where the password is."""
-    try:
-        if stop:
-            typer.echo("stopped" if server.stop(home) else "no server of ours was running")
-            return
-        running = server.start(home, candidates.absolute().parent, port, venv)
-    except server.ServerError as error:
-        raise _guard(error) from error
-    typer.echo(f"Label Studio: {running.url}\n  user {server.USER}, password in {home / 'password'}")
-    typer.echo("  next: covidct label push · stop: covidct label serve --stop")
-
-
-@app.command("push")
-def push_command(
-    candidates: Annotated[Path, typer.Option(help="folder of the candidates stage")] = Path("data/candidates"),
-    project: Title = "covidct",
-    url: Url = "",
-    home: Home = Path("label-studio"),
-    adjudicate: Annotated[
-        str, typer.Option(help="push only what the reviews of this project disagree on, into '<project>-adjudication'")
-    ] = "",
-    reviews: Path = Path("curation/reviews"),
-) -> None:
-    """Candidates -> tasks with proposals. Safe to repeat."""
-    from curation.agreement import disagreements
-
-    try:
-        client = _client(url, home)
-        only, title = None, project
-        if adjudicate:
-            only = set(disagreements(read_jsonl(reviews / f"{adjudicate}.jsonl", Review)))
-            title = f"{adjudicate}-adjudication"
-        number = project_id(client, title, create=True, storage=candidates.absolute())
-        counts, failures = push(client, number, candidates, candidates.absolute().parent, only)
-    except (LabelStudioError, RecordError) as error:
-        raise _guard(error) from error
-    typer.echo(f"project {title!r}: {counts['new']} new, {counts['changed']} changed, {counts['same']} already there")
-    for failure in failures:
-        log.error("%s: %s", failure.item, failure.reason)
-    if failures:
-        raise typer.Exit(1)
-
-
-@app.command("pull")
-def pull_command(
-    project: Title = "covidct",
-    url: Url = "",
-    home: Home = Path("label-studio"),
-    reviews: Annotated[Path, typer.Option(help="folder of the versioned reviews")] = Path("curation/reviews"),
-) -> None:
-    """Submitted annotations -> reviews/<project>.jsonl."""
-    try:
-        client = _client(url, home)
-        number = project_id(client, project, create=False)
-        found, failures = pull(client, number, adjudicated=project.endswith("-adjudication"))
-    except (LabelStudioError, RecordError) as error:
-        raise _guard(error) from error
-    target = reviews / f"{project}.jsonl"
-    if not found and failures:
-        raise _guard(
-            LabelStudioError(f"none of {len(failures)} annotations could be read; first: {failures[0].reason}")
-        )
-    write_jsonl(target, found)
-    typer.echo(f"{target}: {len(found)} reviews, {len(failures)} unreadable annotations")
-    for failure in failures:
-        log.error("%s: %s", failure.item, failure.reason)
-
-
-@app.command("agreement")
-def agreement_command(reviews: Path = Path("curation/reviews"), project: Title = "covidct") -> None:
-    """Kappa for each question, box overlap, and what curators disagree on."""
-    from curation.agreement import summary
-
-    try:
-        typer.echo(summary(list(read_jsonl(reviews / f"{project}.jsonl", Review))))
-    except RecordError as error:
-        raise _guard(error) from error
-
-
-def main() -> None:
-    """`covidct label`."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    app()
-
-
-if __name__ == "__main__":
-    main()
+    A review whose task is there but whose annotation is gone was withdrawn, and goes. Returns how many were kept.
+    """
+    missing = [review for review in before if key(review) not in reviews]
+    if not missing:
+        return 0
+    with Shelf() as known:
+        known_tasks(client, project, known)
+        return keep((review for review in missing if review.candidate_id not in known), reviews)

@@ -86,6 +86,8 @@ class Review(Record):
     panels: tuple[PanelReview, ...] = ()
     mask: str = ""
     """artifact mask as run lengths ``height x width: start+length ...`` (row-major); empty: none"""
+    mask_kinds: tuple[Literal["text", "arrow", "mark"], ...] = ()
+    """what the mask covers, as the curator called it"""
     comment: str = ""
     proposed_by: str = ""
     """the proposal the review started from"""

@@ -22,7 +22,7 @@ import requests
 
 VERSION = "1.23.2"
 USER = "curator@example.org"
-START_SECONDS = 240
+START_SECONDS = 600
 log = logging.getLogger(__name__)
 
 
@@ -38,6 +38,8 @@ class Server:
     token: str
     pid: int
     home: Path
+    root: Path
+    """the folder whose pictures it may hand out"""
 
 
 def _secret(path: Path, make: int) -> str:
@@ -72,7 +74,8 @@ def running(home: Path) -> Server | None:
     state = home / "server.txt"
     if not state.exists():
         return None
-    pid, _, url = state.read_text().strip().partition(" ")
+    first, _, root = state.read_text().strip().partition("\n")
+    pid, _, url = first.partition(" ")
     cmdline = Path(f"/proc/{pid}/cmdline")
     if cmdline.exists() and b"label-studio" not in cmdline.read_bytes():
         return None  # the process number was given to another program since
@@ -81,13 +84,23 @@ def running(home: Path) -> Server | None:
         requests.get(f"{url}/health", timeout=10).raise_for_status()
     except (ProcessLookupError, ValueError, requests.RequestException):
         return None
-    return Server(url, _secret(home / "token", 20), int(pid), home)
+    return Server(url, _secret(home / "token", 20), int(pid), home, Path(root))
 
 
 def start(home: Path, document_root: Path, port: int = 18090, venv: Path = Path(".venv-labelstudio")) -> Server:
     """Start (or find) the server; waits until it is healthy. Raises ServerError with the end of its log otherwise."""
+    root = document_root.absolute()
+    if not root.is_dir():
+        raise ServerError(
+            f"{root}: expected the folder above the candidates, got none; run `dvc repro candidates` first"
+        )
     found = running(home)
     if found:
+        if found.root != root:
+            raise ServerError(
+                f"the server of {home} hands out pictures of {found.root}, asked for {root}; "
+                "stop it first (covidct label serve --stop), or give this one another --home"
+            )
         return found
     program = install(venv)
     with socket.socket() as probe:  # Label Studio silently takes the next port, so look first
@@ -112,7 +125,7 @@ def start(home: Path, document_root: Path, port: int = 18090, venv: Path = Path(
         "LABEL_STUDIO_USER_TOKEN": token,
         "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": on,
         "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": on,
-        "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(document_root.absolute()),
+        "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(root),
         "LABEL_STUDIO_COLLECT_ANALYTICS": off,
         "LABEL_STUDIO_LATEST_VERSION_CHECK": off,
         "LABEL_STUDIO_SENTRY_DSN": "",
@@ -126,21 +139,48 @@ def start(home: Path, document_root: Path, port: int = 18090, venv: Path = Path(
         process = subprocess.Popen(
             command, env=environment, stdout=out, stderr=subprocess.STDOUT, cwd=home, start_new_session=True
         )
-    (home / "server.txt").write_text(f"{process.pid} {url}\n")
+    (home / "server.txt").write_text(f"{process.pid} {url}\n{root}\n")
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
         try:
             if requests.get(f"{url}/health", timeout=5).ok:
-                return Server(url, token, process.pid, home)
+                break
         except requests.RequestException:
             log.debug("waiting for %s", url)
         time.sleep(0.5)
-    if process.poll() is None:
+    else:
         os.killpg(process.pid, signal.SIGTERM)
-    tail = (home / "server.log").read_text(errors="replace")[-600:]
-    raise ServerError(f"Label Studio did not become healthy in {START_SECONDS} s; end of {home}/server.log:\n{tail}")
+        raise ServerError(f"Label Studio did not become healthy in {START_SECONDS} s; {_tail(home)}")
+    if process.poll() is not None:
+        raise ServerError(f"Label Studio ended by itself (status {process.returncode}); {_tail(home)}")
+    made = Server(url, token, process.pid, home, root)
+    if not _request(made, "/api/current-user/whoami").ok:  # also: does our server answer here, or somebody else's?
+        os.killpg(process.pid, signal.SIGTERM)
+        raise ServerError(
+            f"what answers at {url} does not know the token in {home / 'token'}; "
+            f"if token or data base was exchanged, put them back, or start anew with another --home; {_tail(home)}"
+        )
+    return made
+
+
+def _tail(home: Path) -> str:
+    return f"end of {home}/server.log:\n{(home / 'server.log').read_text(errors='replace')[-600:]}"
+
+
+def _request(running: Server, path: str) -> requests.Response:
+    return requests.get(running.url + path, headers={"Authorization": f"Token {running.token}"}, timeout=60)
+
+
+def invitation(running: Server) -> str:
+    """Address at which another curator chooses e-mail and password; without it nobody can make an account."""
+    try:
+        answer = _request(running, "/api/invite")
+        answer.raise_for_status()
+        return running.url + str(answer.json()["invite_url"]).removeprefix(running.url)
+    except (requests.RequestException, ValueError, KeyError) as error:
+        raise ServerError(f"{running.url} gave no invitation ({error}); see {running.home}/server.log") from error
 
 
 def stop(home: Path) -> bool:

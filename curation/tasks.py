@@ -7,23 +7,20 @@ RGBA picture; our records hold pixel boxes (``x1``, ``y1`` exclusive) and row-ma
 from __future__ import annotations
 
 import hashlib
-import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
+from curation.masks import MAX_PIXELS, TaskError, decode_mask, encode_mask, mask_to_rle, rle_to_mask
 from curation.records import Candidate, PanelReview, PixelBox, Review
+
+__all__ = ["TaskError", "decode_mask", "digest", "encode_mask", "mask_to_rle", "review_result", "rle_to_mask"]
+__all__ += ["to_percent", "to_pixels", "to_prediction", "to_review"]
 
 PANEL_LABELS = ("COVID", "NonCOVID", "unclear")
 ARTIFACT_KINDS = ("text", "arrow", "mark")
-DATA_KEYS = ("candidate_id", "image", "caption", "panel_captions", "mentions", "evidence", "link", "priority_reason")
-
-
-class TaskError(ValueError):
-    """A task or annotation is not one of ours: names task, field, expected and got."""
 
 
 # --- boxes ------------------------------------------------------------------------------------------------------------
@@ -48,13 +45,16 @@ def to_pixels(value: Mapping[str, Any], width: int, height: int) -> PixelBox:
     Label Studio exports rectangles drawn backwards with negative sizes and rectangles that reach outside the picture;
     the first are turned round, the second clipped. Raises TaskError if nothing is left or the box is rotated.
     """
-    if float(value.get("rotation", 0) or 0) % 360:
-        raise TaskError(f"rectangle rotated by {value['rotation']} degrees: expected an upright box; redraw it")
     try:
+        turned = float(value.get("rotation", 0) or 0) % 360
         xs = sorted((float(value["x"]), float(value["x"]) + float(value["width"])))
         ys = sorted((float(value["y"]), float(value["y"]) + float(value["height"])))
+        if not np.isfinite([*xs, *ys]).all():
+            raise ValueError("not finite")
     except (KeyError, TypeError, ValueError) as error:
         raise TaskError(f"rectangle {dict(value)!r}: expected numbers x, y, width, height in percent") from error
+    if turned:
+        raise TaskError(f"rectangle rotated by {value['rotation']} degrees: expected an upright box; redraw it")
     x0, x1 = (min(max(round(v * width / 100), 0), width) for v in xs)
     y0, y1 = (min(max(round(v * height / 100), 0), height) for v in ys)
     if x0 >= x1 or y0 >= y1:
@@ -62,142 +62,150 @@ def to_pixels(value: Mapping[str, Any], width: int, height: int) -> PixelBox:
     return PixelBox(x0, y0, x1, y1)
 
 
-# --- masks ------------------------------------------------------------------------------------------------------------
+# --- regions ----------------------------------------------------------------------------------------------------------
 
 
-def encode_mask(mask: np.ndarray) -> str:
-    """Bool mask (H x W) -> ``"HxW: start+length ..."`` (row-major); an empty mask gives ``""``."""
-    mask = np.asarray(mask, bool)
-    if not mask.any():
-        return ""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.ravel().astype(np.int8), [0]])))
-    runs = " ".join(f"{a}+{b - a}" for a, b in zip(edges[::2], edges[1::2], strict=True))
-    return f"{mask.shape[0]}x{mask.shape[1]}: {runs}"
+def _chest_ct(answer: bool) -> dict[str, Any]:
+    value = {"choices": ["yes" if answer else "no"]}
+    return {"id": "chest-ct", "from_name": "chest_ct", "to_name": "image", "type": "choices", "value": value}
 
 
-def decode_mask(text: str, shape: tuple[int, int] | None = None) -> np.ndarray:
-    """Inverse of encode_mask; ``""`` needs ``shape``. Raises TaskError on anything malformed or another size."""
-    if not text:
-        if shape is None:
-            raise TaskError("empty mask: expected the picture's shape beside it")
-        return np.zeros(shape, bool)
-    try:
-        head, _, runs = text.partition(": ")
-        height, width = (int(part) for part in head.split("x"))
-        if height * width > 400_000_000:
-            raise ValueError(f"{height} x {width} pixels")
-        mask = np.zeros(height * width, bool)
-        for run in runs.split():
-            start, length = (int(part) for part in run.split("+"))
-            if start < 0 or length < 1 or start + length > mask.size:
-                raise ValueError(f"run {run} outside the picture")
-            mask[start : start + length] = True
-    except ValueError as error:
-        raise TaskError(f"mask {text[:40]!r}: expected 'HxW: start+length ...' ({error})") from error
-    if shape is not None and (height, width) != tuple(shape):
-        raise TaskError(f"mask is {height} x {width}: expected {shape[0]} x {shape[1]}, the picture's size")
-    return mask.reshape(height, width)
-
-
-def mask_to_rle(mask: np.ndarray) -> list[int]:
-    """Bool mask (H x W) -> Label Studio's brush code."""
-    from label_studio_sdk.converter.brush import mask2rle
-
-    return [int(v) for v in mask2rle(np.asarray(mask, bool).astype(np.uint8) * 255)]
-
-
-def rle_to_mask(rle: Sequence[int], width: int, height: int) -> np.ndarray:
-    """Label Studio's brush code -> bool mask (H x W); strokes are antialiased, alpha above 127 counts."""
-    from label_studio_sdk.converter.brush import decode_rle
-
-    flat = np.asarray(decode_rle(list(rle)))
-    if flat.size != width * height * 4:
-        raise TaskError(f"brush of {flat.size} values: expected {width} x {height} x 4 for this picture")
-    return flat.reshape(height, width, 4)[:, :, 3] > 127
-
-
-# --- candidate -> task ------------------------------------------------------------------------------------------------
-
-
-def landing_page(candidate: Candidate) -> str:
-    """Public page of the candidate's document, or ``""``."""
-    figure = candidate.figure
-    if figure.source in {"medrxiv", "biorxiv"} and figure.doi:
-        version = f"v{figure.version}" if figure.version else ""
-        return f"https://www.{figure.source}.org/content/{figure.doi}{version}"
-    if figure.source == "pmc" and figure.document_id:
-        return f"https://www.ncbi.nlm.nih.gov/pmc/articles/{figure.document_id}/"
-    return f"https://doi.org/{figure.doi}" if figure.doi else ""
-
-
-def to_data(candidate: Candidate, image_path: str) -> dict[str, str]:
-    """The task's ``data``: what the form shows, and our key. ``image_path`` is relative to the served folder."""
-    figure = candidate.figure
-    page = landing_page(candidate)
-    name = html.escape(f"{figure.document_id} {figure.label}".strip() or candidate.candidate_id)
-    link = f'<a href="{html.escape(page, quote=True)}" target="_blank" rel="noopener">{name}</a>' if page else name
-    suggestion = candidate.suggestion
-    return {
-        "candidate_id": candidate.candidate_id,
-        "image": "/data/local-files/?d=" + quote(image_path),
-        "caption": figure.caption or "(no caption found)",
-        "panel_captions": "\n".join(f"({k}) {v}" for k, v in sorted(figure.panel_captions.items())) or "(none)",
-        "mentions": "\n\n".join(f"p. {m.page}: {m.text}" for m in figure.mentions) or "(none found)",
-        "evidence": f"{suggestion.label}: {suggestion.sentence or 'no sentence found'}",
-        "link": link,
-        "priority_reason": f"{candidate.priority_reason} (personal data: {candidate.personal_data})".strip(),
-    }
-
-
-def to_prediction(candidate: Candidate, mask: np.ndarray | None, score: float | None = None) -> dict[str, Any]:
-    """The proposals as a Label Studio prediction; ``mask`` is H x W bool of the whole picture or None."""
+def _regions(
+    panels: Iterable[tuple[PixelBox, str, str, float | None]], mask: np.ndarray | None, kind: str, candidate: Candidate
+) -> list[dict[str, Any]]:
+    """Boxes ``(box, label, patient, score)`` and a mask as Label Studio's regions."""
     width, height = candidate.figure.width, candidate.figure.height
     common = {"original_width": width, "original_height": height, "image_rotation": 0, "to_name": "image"}
-    result: list[dict[str, Any]] = [
-        {
-            "id": "chest-ct",
-            "from_name": "chest_ct",
-            "to_name": "image",
-            "type": "choices",
-            "value": {"choices": ["yes" if candidate.modality >= 0.5 else "no"]},
-        }
-    ]
-    for number, panel in enumerate(candidate.panels):
-        box = to_percent(panel.box, width, height)
+    found: list[dict[str, Any]] = []
+    for number, (box, label, patient, score) in enumerate(panels):
+        place = {**to_percent(box, width, height), "rotation": 0}
         region = {**common, "id": f"panel-{number}"}
-        result.append(
-            {
-                **region,
-                "from_name": "panel",
-                "type": "rectanglelabels",
-                "score": panel.modality,
-                "value": {**box, "rotation": 0, "rectanglelabels": [panel.suggestion.label]},
-            }
-        )
-        if panel.suggestion.patients:
-            value = {**box, "rotation": 0, "text": [panel.suggestion.patients[0]]}
-            result.append({**region, "from_name": "patient", "type": "textarea", "value": value})
+        value: dict[str, Any] = {**place, "rectanglelabels": [label]}
+        scored = {} if score is None else {"score": score}
+        found.append({**region, "from_name": "panel", "type": "rectanglelabels", **scored, "value": value})
+        if patient:
+            value = {**place, "text": [patient]}
+            found.append({**region, "from_name": "patient", "type": "textarea", "value": value})
     if mask is not None and mask.any():
         if mask.shape != (height, width):
             raise TaskError(
                 f"{candidate.candidate_id}: mask {mask.shape}, expected {(height, width)}; re-run candidates"
             )
-        value = {"format": "rle", "rle": mask_to_rle(mask), "brushlabels": ["text"]}
-        result.append({**common, "id": "artifacts", "from_name": "artifact", "type": "brushlabels", "value": value})
+        value = {"format": "rle", "rle": mask_to_rle(mask), "brushlabels": [kind]}
+        found.append({**common, "id": "artifacts", "from_name": "artifact", "type": "brushlabels", "value": value})
+    return found
+
+
+def to_prediction(
+    candidate: Candidate, mask: np.ndarray | None, score: float | None = None, labels: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The proposals as a Label Studio prediction; ``mask`` is H x W bool of the whole picture or None.
+
+    ``labels``: other labels for the panels, in their order, where a model knows better than the text.
+    """
+    said = labels or [panel.suggestion.label for panel in candidate.panels]
+    panels = [
+        (panel.box, label, panel.suggestion.patients[0] if panel.suggestion.patients else "", panel.modality)
+        for panel, label in zip(candidate.panels, said, strict=True)
+    ]
     return {
         "model_version": candidate.proposed_by,
         "score": float(candidate.modality if score is None else score),
-        "result": result,
+        "result": [_chest_ct(candidate.modality >= 0.5), *_regions(panels, mask, "text", candidate)],
     }
 
 
-def digest(data: Mapping[str, Any], prediction: Mapping[str, Any]) -> str:
+def review_result(candidate: Candidate, review: Review) -> list[dict[str, Any]]:
+    """A review as Label Studio's regions, so that whoever adjudicates can start from it. Raises TaskError."""
+    size = (candidate.figure.height, candidate.figure.width)
+    mask = decode_mask(review.mask, size) if review.mask else None
+    panels = [(panel.box, panel.label, panel.patient, None) for panel in review.panels]
+    return [_chest_ct(review.chest_ct), *_regions(panels, mask, "mark", candidate)]
+
+
+def digest(data: Mapping[str, Any], predictions: object) -> str:
     """Short hash of a task's content: tells a changed proposal from one already pushed."""
-    content = json.dumps([dict(data), dict(prediction)], sort_keys=True, ensure_ascii=False)
+    content = json.dumps([dict(data), predictions], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 # --- annotation -> review ---------------------------------------------------------------------------------------------
+
+
+def _side(item: Mapping[str, Any], name: str, candidate_id: str) -> int:
+    try:
+        side = int(item.get(name) or 0)
+    except (TypeError, ValueError):
+        side = 0
+    if not 0 < side <= MAX_PIXELS:
+        raise TaskError(f"{candidate_id}: region's {name} {item.get(name)!r}: expected the picture's size in pixels")
+    return side
+
+
+def _text(value: Mapping[str, Any]) -> str:
+    said = value.get("text") or []
+    return " ".join([said] if isinstance(said, str) else map(str, said)).strip()
+
+
+def _one(value: Mapping[str, Any], field: str, allowed: Sequence[str], where: str) -> str:
+    """The single choice of a region; raises TaskError if there is none, several or another."""
+    found = value.get(field)
+    if not isinstance(found, list) or len(found) != 1 or found[0] not in allowed:
+        raise TaskError(f"{where} {found!r}: expected one of {', '.join(allowed)}; was the form changed?")
+    return str(found[0])
+
+
+class _Answers:
+    """What one annotation says, region by region."""
+
+    def __init__(self, candidate_id: str, size: tuple[int, int] | None) -> None:
+        self.candidate_id, self.size = candidate_id, size
+        self.chest_ct: bool | None = None
+        self.comment = ""
+        self.boxes: dict[str, tuple[PixelBox, str]] = {}
+        self.patients: dict[str, str] = {}
+        self.mask: np.ndarray | None = None
+        self.kinds: set[str] = set()
+
+    def add(self, item: object) -> None:
+        """Take in one region; raises TaskError if the form can't have made it."""
+        value = item.get("value") if isinstance(item, Mapping) else None
+        if not isinstance(item, Mapping) or not isinstance(value, Mapping):
+            raise TaskError(f"{self.candidate_id}: region {str(item)[:60]!r}: expected an object with a value")
+        asked = (item.get("type"), item.get("from_name"))
+        if asked == ("choices", "chest_ct"):
+            self.chest_ct = _one(value, "choices", ("yes", "no"), f"{self.candidate_id}: chest CT") == "yes"
+        elif asked == ("rectanglelabels", "panel"):
+            label = _one(value, "rectanglelabels", PANEL_LABELS, f"{self.candidate_id}: panel label")
+            self.boxes[str(item.get("id"))] = (to_pixels(value, *self._sides(item)), label)
+        elif asked == ("textarea", "patient"):
+            self.patients[str(item.get("id"))] = _text(value)
+        elif asked == ("textarea", "comment"):
+            self.comment = _text(value)
+        elif asked == ("brushlabels", "artifact"):
+            self.kinds.add(_one(value, "brushlabels", ARTIFACT_KINDS, f"{self.candidate_id}: artifact"))
+            stroke = rle_to_mask(value.get("rle") or [], *self._sides(item))
+            self.mask = stroke if self.mask is None else self.mask | stroke
+        else:
+            raise TaskError(
+                f"{self.candidate_id}: region {asked[0]!r}/{asked[1]!r} is not of our form; was it changed?"
+            )
+
+    def _sides(self, item: Mapping[str, Any]) -> tuple[int, int]:
+        sides = (_side(item, "original_width", self.candidate_id), _side(item, "original_height", self.candidate_id))
+        self.size = self.size or sides
+        if sides != self.size:
+            raise TaskError(
+                f"{self.candidate_id}: region on a picture of {sides[0]} x {sides[1]} pixels, expected "
+                f"{self.size[0]} x {self.size[1]}; was the picture exchanged? push again and redo this one"
+            )
+        return sides
+
+
+def _size(data: Mapping[str, Any]) -> tuple[int, int] | None:
+    """``(width, height)`` of the task's picture, as pushed."""
+    width, _, height = str(data.get("size") or "").partition("x")
+    return (int(width), int(height)) if width.isdigit() and height.isdigit() else None
 
 
 def to_review(
@@ -208,52 +216,33 @@ def to_review(
     Raises TaskError if the task has no candidate id (somebody else's project), the form's answers are missing, or a
     region is not one the form can make.
     """
-    candidate_id = str((task.get("data") or {}).get("candidate_id", ""))
-    if not candidate_id:
+    data = task.get("data")
+    candidate_id = str(data.get("candidate_id") or "") if isinstance(data, Mapping) else ""
+    if not isinstance(data, Mapping) or not candidate_id:
         raise TaskError(f"task {task.get('id')}: expected data.candidate_id, got none; is this one of our projects?")
-    chest_ct: bool | None = None
-    comment = ""
-    boxes: dict[str, tuple[PixelBox, str]] = {}
-    patients: dict[str, str] = {}
-    mask: np.ndarray | None = None
+    answers = _Answers(candidate_id, _size(data))
     for item in annotation.get("result") or []:
-        kind, name, value = item.get("type"), item.get("from_name"), item.get("value") or {}
-        width, height = int(item.get("original_width") or 0), int(item.get("original_height") or 0)
-        if (kind, name) == ("choices", "chest_ct"):
-            chest_ct = (value.get("choices") or [""])[0] == "yes"
-        elif (kind, name) == ("rectanglelabels", "panel"):
-            label = (value.get("rectanglelabels") or [""])[0]
-            if label not in PANEL_LABELS:
-                raise TaskError(f"{candidate_id}: panel label {label!r}, expected one of {', '.join(PANEL_LABELS)}")
-            boxes[str(item.get("id"))] = (to_pixels(value, width, height), label)
-        elif (kind, name) == ("textarea", "patient"):
-            patients[str(item.get("id"))] = " ".join(value.get("text") or []).strip()
-        elif (kind, name) == ("textarea", "comment"):
-            comment = " ".join(value.get("text") or []).strip()
-        elif (kind, name) == ("brushlabels", "artifact"):
-            stroke = rle_to_mask(value.get("rle") or [], width, height)
-            mask = stroke if mask is None else mask | stroke
-        else:
-            raise TaskError(f"{candidate_id}: region {kind!r}/{name!r} is not of our form; was the form changed?")
-    if chest_ct is None:
+        answers.add(item)
+    if answers.chest_ct is None:
         raise TaskError(f"{candidate_id}: the question 'Is it a chest CT?' has no answer; open the task and answer it")
+    in_order = sorted(answers.boxes.items(), key=lambda pair: (pair[1][0].y0, pair[1][0].x0, pair[1], pair[0]))
     panels = tuple(
-        PanelReview(box=box, label=label, patient=patients.get(region, ""))  # type: ignore[arg-type]
-        for region, (box, label) in sorted(boxes.items(), key=lambda pair: (pair[1][0].y0, pair[1][0].x0, pair[0]))
+        PanelReview.model_validate({"box": box, "label": label, "patient": answers.patients.get(region, "")})
+        for region, (box, label) in in_order
     )
     parent = annotation.get("parent_prediction")
     predictions = [p for p in task.get("predictions") or [] if isinstance(p, Mapping)]
-    started_from = next((str(p.get("model_version") or "") for p in predictions if p.get("id") == parent), "")
     lead = annotation.get("lead_time")
     return Review(
         candidate_id=candidate_id,
         reviewer=reviewer,
         reviewed_at=str(annotation.get("updated_at") or annotation.get("created_at") or ""),
-        seconds=None if lead is None else round(float(lead), 1),
-        chest_ct=chest_ct,
+        seconds=round(float(lead), 1) if isinstance(lead, int | float) else None,
+        chest_ct=answers.chest_ct,
         panels=panels,
-        mask="" if mask is None else encode_mask(mask),
-        comment=comment,
-        proposed_by=started_from,
+        mask="" if answers.mask is None else encode_mask(answers.mask),
+        mask_kinds=tuple(kind for kind in ARTIFACT_KINDS if kind in answers.kinds),
+        comment=answers.comment,
+        proposed_by=next((str(p.get("model_version") or "") for p in predictions if p.get("id") == parent), ""),
         adjudicated=adjudicated,
     )
