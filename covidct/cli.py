@@ -249,8 +249,8 @@ def _cell(found: dict[str, Any], name: str) -> str:
 
 @app.command(context_settings=FORWARD)
 def label(context: typer.Context) -> None:
-    """serve, push, pull, agreement: curation in Label Studio (covidct label --help)."""
-    delegate("curation.labelstudio", "curation", "label", list(context.args))
+    """serve, push, pull, invite, agreement: curation in Label Studio (covidct label --help)."""
+    delegate("curation.label", "curation", "label", list(context.args))
 
 
 @app.command(context_settings=FORWARD)
