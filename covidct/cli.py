@@ -191,6 +191,18 @@ def audit(context: typer.Context) -> None:
     delegate("covidct.audit", "audit", "audit", list(context.args))
 
 
+@app.command(context_settings=FORWARD)
+def clean(context: typer.Context) -> None:
+    """A cleaned version of the 2020 release, every image's change explained (covidct clean --help)."""
+    delegate("covidct.clean", "pipeline", "clean", list(context.args))
+
+
+@app.command(context_settings=FORWARD)
+def page(context: typer.Context) -> None:
+    """One HTML page with every picture of a dataset, to filter and look through (covidct page --help)."""
+    delegate("covidct.page", "release", "page", list(context.args))
+
+
 @app.command()
 def profile(
     name: Annotated[str, typer.Argument(help="sample, published or paper")],
@@ -255,11 +267,8 @@ def label(context: typer.Context) -> None:
 
 @app.command(context_settings=FORWARD)
 def harvest(context: typer.Context) -> None:
-    """status: what the harvest has fetched so far (covidct harvest status)."""
-    args = list(context.args)
-    if not args or args[0] != "status":
-        raise fail(f"covidct harvest: expected `status`, got {' '.join(args) or 'nothing'}", 2)
-    delegate("harvest.status", "harvest", "harvest status", args[1:])
+    """status, dry-run, recipe: how far the harvest is, what it will take, figures without pixels."""
+    delegate("harvest.cli", "harvest", "harvest", list(context.args) or ["--help"])
 
 
 @app.command(context_settings=FORWARD)

@@ -187,7 +187,8 @@ def _write(
     facts |= {"images": len(records), "patients": int(records["patient_id"].nunique())}
     facts |= {"shipped": int(shared.sum()), "recipe": len(kept_back)}
     write_records(part / "records.csv", records)
-    for name in ("table1.csv", *(f"splits/{scheme}.csv" for scheme in dataset.schemes)):
+    more = ("table1.csv", "cleaning.csv", "CLEANING.md")
+    for name in (*more, *(f"splits/{scheme}.csv" for scheme in dataset.schemes)):
         if (dataset.root / name).is_file():
             (part / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(dataset.root / name, part / name)
