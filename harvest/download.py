@@ -12,9 +12,10 @@ from typing import Any
 
 import requests
 
+from harvest.answers import CHUNK, chunks, describe, refuse_length
 from harvest.content import is_challenge, sniff
 from harvest.errors import DiskFullError, ItemError, TransientError, is_disk_full
-from harvest.http import CHUNK, Session, chunks, describe, refuse_length
+from harvest.http import Session
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import html
+import re
 from collections.abc import Iterator
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -46,8 +47,8 @@ def search(session: Session, base: str, query: str) -> Iterator[list[dict[str, A
             {"query": query, "resultType": "core", "format": "json", "pageSize": _PAGE, "cursorMark": mark},
             check=_refuse,
         )
-        results = answer["resultList"].get("result") or []
-        if not results:
+        results = answer["resultList"].get("result")
+        if not isinstance(results, list) or not results:
             return
         yield [entry for entry in results if isinstance(entry, dict)]
         following = answer.get("nextCursorMark")
@@ -69,10 +70,10 @@ def preprint_pdf(session: Session, base: str, doi: str, version: int) -> str:
         for entry in results:
             if str(entry.get("doi", "")).lower() != doi.lower() or _version(entry) not in (None, version):
                 continue
-            links = (entry.get("fullTextUrlList") or {}).get("fullTextUrl") or []
-            for link in links:
+            for link in _inner(entry, "fullTextUrlList").get("fullTextUrl") or []:
                 if (
-                    str(link.get("documentStyle", "")).lower() == "pdf"
+                    isinstance(link, dict)
+                    and str(link.get("documentStyle", "")).lower() == "pdf"
                     and "europe" in str(link.get("site", "")).lower()
                 ):
                     url = str(link.get("url", "")).replace(PUBLIC_SITE, site_of(base), 1)
@@ -95,7 +96,7 @@ def figure_url(base: str, pmcid: str, name: str) -> str:
 
 
 def _row(entry: dict[str, Any], server: str) -> Row | None:
-    publisher = str((entry.get("bookOrReportDetails") or {}).get("publisher", "")).lower()
+    publisher = str(_inner(entry, "bookOrReportDetails").get("publisher", "")).lower()
     doi, date = str(entry.get("doi", "")), str(entry.get("firstPublicationDate", ""))
     try:
         datetime.date.fromisoformat(date)
@@ -118,9 +119,14 @@ def _row(entry: dict[str, Any], server: str) -> Row | None:
     )
 
 
+def _inner(entry: dict[str, Any], key: str) -> dict[str, Any]:
+    value = entry.get(key)
+    return value if isinstance(value, dict) else {}
+
+
 def _version(entry: dict[str, Any]) -> int | None:
     value = str(entry.get("versionNumber", ""))
-    return int(value) if value.isdigit() and 0 < len(value) < 5 and int(value) > 0 else None
+    return int(value) if re.fullmatch(r"[0-9]{1,4}", value) and int(value) > 0 else None
 
 
 def _text(value: Any) -> str:

@@ -7,6 +7,7 @@ service pages through.
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -38,16 +39,18 @@ class Eutils:
     email: str
     api_key: str = ""
 
-    def _ask(self, program: str, parameters: dict[str, Any]) -> Any:
+    def _ask(self, program: str, key: str, parameters: dict[str, Any]) -> dict[str, Any]:
         given = {"db": "pmc", "retmode": "json", "tool": TOOL, **parameters}
         given |= {"email": self.email} if self.email else {}
         given |= {"api_key": self.api_key} if self.api_key else {}
-        return self.session.json(f"{self.base}/{program}.fcgi", given, check=_refuse)
+        answer = self.session.json(f"{self.base}/{program}.fcgi", given, check=lambda found: _refuse(found, key))
+        return dict(answer[key])
 
     def count(self, term: str, since: datetime.date, until: datetime.date) -> tuple[int, dict[str, str]]:
         """How many hits a slice has, and where on the history server they are."""
         answer = self._ask(
             "esearch",
+            "esearchresult",
             {
                 "term": term,
                 "usehistory": "y",
@@ -56,7 +59,7 @@ class Eutils:
                 "mindate": since.strftime("%Y/%m/%d"),
                 "maxdate": until.strftime("%Y/%m/%d"),
             },
-        )["esearchresult"]
+        )
         number = _whole(answer.get("count"))
         return number, {"WebEnv": str(answer.get("webenv", "")), "query_key": str(answer.get("querykey", ""))}
 
@@ -70,9 +73,9 @@ class Eutils:
             return
         start = 0
         while start < total:
-            result = self._ask("esummary", {**history, "version": "2.0", "retstart": start, "retmax": _PAGE})["result"]
-            uids = result.get("uids") or []
-            if not uids:
+            result = self._ask("esummary", "result", {**history, "version": "2.0", "retstart": start, "retmax": _PAGE})
+            uids = result.get("uids")
+            if not isinstance(uids, list) or not uids:
                 raise ItemError(f"esummary: expected {total} summaries, got no more after {start}")
             yield [_summary(str(uid), result.get(str(uid))) for uid in uids]
             start += len(uids)
@@ -83,7 +86,7 @@ def _summary(uid: str, entry: Any) -> Summary:
     return Summary(f"PMC{uid.removeprefix('PMC')}", str(entry.get("title", "")), str(entry.get("pubdate", "")))
 
 
-def _refuse(answer: Any) -> None:
+def _refuse(answer: Any, key: str) -> None:
     """What E-utilities report inside 200: limits and broken backends are asked again, a bad query is given up."""
     if not isinstance(answer, dict):
         raise TransientError(f"E-utilities: expected an object, got {answer!r:.120}", 200)
@@ -92,22 +95,16 @@ def _refuse(answer: Any) -> None:
         if "invalid" in text.lower():
             raise ItemError(f"E-utilities: {text}; check --api_key")
         raise TransientError(f"E-utilities: {text}", 429 if "rate limit" in text.lower() else 200)
-    if "esearchresult" in answer:
-        result = answer["esearchresult"]
-        error = result.get("ERROR") if isinstance(result, dict) else "no result"
-        if error:
-            text = " ".join(str(error).split())
-            raise (
-                ItemError(f"E-utilities: {text:.300}")
-                if "cannot be larger" in text
-                else TransientError(text[:300], 200)
-            )
-    elif not isinstance(answer.get("result"), dict):
-        raise TransientError(f"E-utilities: expected a result, got {answer!r:.120}", 200)
+    result = answer.get(key)
+    if not isinstance(result, dict):
+        raise TransientError(f"E-utilities: expected {key}, got {answer!r:.120}", 200)
+    if result.get("ERROR"):
+        text = f"E-utilities: {' '.join(str(result['ERROR']).split()):.300}"
+        raise ItemError(text) if "cannot be larger" in text else TransientError(text, 200)
 
 
 def _whole(value: Any) -> int:
     text = str(value).strip()
-    if not text.isdigit():
+    if not re.fullmatch(r"[0-9]{1,9}", text):
         raise ItemError(f"E-utilities: expected a count, got {value!r:.60}")
     return int(text)

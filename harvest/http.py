@@ -7,24 +7,21 @@ sendings, which is less.) Retrying is tenacity's, connections are requests'.
 
 from __future__ import annotations
 
-import email.utils
 import hashlib
-import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urljoin
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element
 
 import requests
 import tenacity
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
 
-from harvest.content import is_challenge, sniff
+from harvest.answers import chunks, describe, head, named, parse_json, parse_xml, reason_of, refuse_length, retry_after
+from harvest.content import is_challenge
 from harvest.errors import BlockedError, ItemError, TransientError
 from harvest.hosts import Rule, host_of, is_loopback, rule_for, same_site, service_of
 
@@ -33,7 +30,6 @@ T = TypeVar("T")
 
 ANSWER_LIMIT = 64 << 20
 """bytes of an API answer"""
-CHUNK = 1 << 16
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 _REDIRECTS = 5
 # A host that fails this many items in a row, each after all its retries, is down: the rest would take hours to fail.
@@ -88,21 +84,15 @@ class Session:
 
         def read() -> Any:
             body, response = self._body(url, params)
-            if sniff(body[:1024]) not in ("json", "text") or not body.strip():
-                raise TransientError(f"{response.url}: expected JSON, got {describe(body)}", response.status_code)
-            try:
-                answer = json.loads(body)
-            except ValueError as error:
-                raise TransientError(
-                    f"{response.url}: expected JSON, got {describe(body)}", response.status_code
-                ) from error
+            where = named(response.url)
+            answer = parse_json(body, where)
             try:
                 if check is not None:
                     check(answer)
             except TransientError as error:
-                raise TransientError(f"{response.url}: {error}", error.status, error.retry_after) from error
+                raise TransientError(f"{where}: {error}", error.status, error.retry_after) from error
             except ItemError as error:
-                raise ItemError(f"{response.url}: {error}") from error
+                raise ItemError(f"{where}: {error}") from error
             return answer
 
         return self.again(url, read)
@@ -114,9 +104,9 @@ class Session:
             body, response = self._body(url, params)
             if md5 and hashlib.md5(body, usedforsecurity=False).hexdigest() != md5.lower():
                 raise TransientError(
-                    f"{response.url}: expected MD5 {md5}, got other bytes ({len(body)})", response.status_code
+                    f"{named(response.url)}: expected MD5 {md5}, got other bytes ({len(body)})", response.status_code
                 )
-            return parse_xml(body, response.url)
+            return parse_xml(body, named(response.url))
 
         return self.again(url, read)
 
@@ -183,7 +173,7 @@ class Session:
                 url, params=params, headers=headers, stream=True, allow_redirects=False, timeout=(10.0, rule.timeout)
             )
         except (requests.ConnectionError, requests.Timeout) as error:
-            raise TransientError(f"{url}: no answer ({reason_of(error)})") from error
+            raise TransientError(f"{named(url)}: no answer ({reason_of(error)})") from error
         except requests.RequestException as error:
             raise ItemError(f"{url}: cannot be asked ({reason_of(error)})") from error
 
@@ -193,8 +183,8 @@ class Session:
             self._refusals[service] = 0
             return response
         with response:
-            body = _head(response)
-        where = f"{response.url}: HTTP {status}"
+            body = head(response)
+        where = f"{named(response.url)}: HTTP {status}"
         if is_challenge(body) or (status == 403 and "cf-mitigated" in response.headers):
             self.stop(
                 response.url, f"answers with a Cloudflare challenge (HTTP {status}), which asking again does not solve"
@@ -278,77 +268,8 @@ class Session:
         return result
 
 
-def retry_after(headers: Mapping[str, str], cap: float) -> float | None:
-    """Seconds a service asks to wait (RFC 9110: seconds or a date), between 0 and ``cap``; None if it does not say."""
-    value = headers.get("Retry-After", "").strip()
-    try:
-        if value.isdigit():
-            return min(float(value), cap)
-        asked = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    try:
-        # The date is meant by the service's clock: where it tells its time, ours does not matter.
-        now = email.utils.parsedate_to_datetime(headers.get("Date", ""))
-        return min(max((asked - now).total_seconds(), 0.0), cap)
-    except (ValueError, TypeError):
-        return min(max(asked.timestamp() - time.time(), 0.0), cap)
-
-
-def parse_xml(body: bytes, where: str) -> Element:
-    """The root element. Raises ItemError for entity declarations (an attack), TransientError for a cut-off body."""
-    try:
-        return fromstring(body, forbid_dtd=False, forbid_entities=True, forbid_external=True)
-    except DefusedXmlException as error:
-        raise ItemError(f"{where}: expected XML without entity declarations, got {error}") from error
-    except ParseError as error:
-        raise TransientError(f"{where}: expected XML, got {describe(body)} ({error})") from error
-
-
 def _version() -> str:
     try:
         return version("covidct")
     except PackageNotFoundError:
         return "0"
-
-
-def chunks(response: requests.Response) -> Iterator[bytes]:
-    """The body in pieces; a connection that breaks off is a TransientError."""
-    try:
-        yield from response.iter_content(CHUNK)
-    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-        raise TransientError(f"{response.url}: the answer broke off ({reason_of(error)})") from error
-    except requests.RequestException as error:
-        raise TransientError(f"{response.url}: the answer is not readable ({reason_of(error)})") from error
-
-
-def _head(response: requests.Response, limit: int = 16_384) -> bytes:
-    try:
-        return next(response.iter_content(limit), b"")
-    except requests.RequestException:
-        return b""
-
-
-def refuse_length(response: requests.Response, offset: int, limit: int) -> int | None:
-    """Total bytes as announced (None: not said); ItemError before a byte is read if that is too much."""
-    text = response.headers.get("Content-Length", "")
-    if not text.isdigit() or response.headers.get("Content-Encoding", "identity") != "identity":
-        return None
-    total = offset + int(text)
-    if total > limit:
-        raise ItemError(f"{response.url}: expected at most {limit} bytes, got an announcement of {total} (--max_mb)")
-    return total
-
-
-def describe(body: bytes) -> str:
-    """What a body is, for a message: its kind and, of text, its beginning."""
-    kind = sniff(body[:1024])
-    if kind == "empty":
-        return "an empty body"
-    text = " ".join(body[:120].decode("utf-8", "replace").split())
-    return f"{kind}: {text!r}" if kind in ("html", "xml", "json", "text") else kind
-
-
-def reason_of(error: BaseException) -> str:
-    """An exception in one short line."""
-    return f"{type(error).__name__}: {str(error)[:160]}"

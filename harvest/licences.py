@@ -40,15 +40,16 @@ RIGHTS: dict[str, Rights] = {
     "": _NO,
 }
 _URL = re.compile(r"creativecommons\.org/(?:licenses/(by(?:-nc)?(?:-nd|-sa)?)|publicdomain/(zero|mark))", re.IGNORECASE)
-_PROSE = (
-    (r"public domain dedication|\bCC0\b", "cc0"),
-    (r"attribution[\s–-]*non[\s-]*commercial[\s–-]*(no[\s-]*deriv|noderiv)|\bCC[\s-]BY-NC-ND\b", "cc_by_nc_nd"),
-    (r"attribution[\s–-]*non[\s-]*commercial[\s–-]*share|\bCC[\s-]BY-NC-SA\b", "cc_by_nc_sa"),
-    (r"attribution[\s–-]*non[\s-]*commercial|\bCC[\s-]BY-NC\b", "cc_by_nc"),
-    (r"attribution[\s–-]*no[\s-]*deriv|\bCC[\s-]BY-ND\b", "cc_by_nd"),
-    (r"attribution[\s–-]*share|\bCC[\s-]BY-SA\b", "cc_by_sa"),
-    (r"creative commons attribution|\bCC[\s-]BY\b", "cc_by"),
+# Prose is read from the general to the restriction: a word that narrows counts wherever it stands, because to take a
+# licence for a narrower one costs a picture, for a wider one a right.
+_ZERO = re.compile(r"public domain dedication|\bCC[\s-]?0\b", re.IGNORECASE)
+_BY = re.compile(r"creative commons attribution|\bCC[\s-]?BY\b", re.IGNORECASE)
+_NARROWER = (
+    ("nc", re.compile(r"non[\s-]*commercial|\bBY[\s-]+(?:ND[\s-]+|SA[\s-]+)?NC\b", re.IGNORECASE)),
+    ("nd", re.compile(r"\bno[\s-]*deriv|\bBY[\s-]+(?:NC[\s-]+)?ND\b", re.IGNORECASE)),
+    ("sa", re.compile(r"share[\s-]*alike|\bBY[\s-]+(?:NC[\s-]+)?SA\b", re.IGNORECASE)),
 )
+_DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212\u00ad"), "-")
 
 
 def code_of(text: str | None) -> str:
@@ -56,7 +57,7 @@ def code_of(text: str | None) -> str:
 
     ``""`` for nothing, ``none`` or what is not understood: unknown never becomes a permission.
     """
-    value = (text or "").strip()
+    value = " ".join((text or "").translate(_DASHES).split())
     if not value or value.lower() in ("none", "na", "n/a", "null"):
         return ""
     if found := _URL.search(value):
@@ -69,10 +70,12 @@ def code_of(text: str | None) -> str:
         return "_".join(["cc", *(part for part in short.groups() if part)])
     if plain in RIGHTS:
         return plain
-    for pattern, code in _PROSE:
-        if re.search(pattern, value, re.IGNORECASE):
-            return code
-    return ""
+    if _BY.search(value):
+        parts = [part for part, pattern in _NARROWER if pattern.search(value)]
+        if "nd" in parts:
+            parts = [part for part in parts if part != "sa"]
+        return "_".join(["cc_by", *parts])
+    return "cc0" if _ZERO.search(value) else ""
 
 
 def rights(code: str) -> Rights:

@@ -16,8 +16,8 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from harvest.answers import parse_xml
 from harvest.errors import HarvestError, ItemError, TransientError
-from harvest.http import parse_xml
 from harvest.mhd import Header
 
 _XML_LIMIT = 64 << 20
@@ -103,7 +103,7 @@ def _xml(path: Path) -> Iterator[Rating]:
             rating = next((e.text or "" for e in nodule.iter() if _name(e) == "malignancy"), "").strip()
             centre = _centre(nodule)
             # Nodules below 3 mm carry no ratings, and 0 stands for "not rated".
-            if rating.isdigit() and 1 <= int(rating) <= 5 and centre is not None:
+            if rating in ("1", "2", "3", "4", "5") and centre is not None:
                 yield Rating(series, str(reader), centre, int(rating), in_pixels=True)
 
 

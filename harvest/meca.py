@@ -11,9 +11,9 @@ import re
 from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import Element
 
+from harvest.answers import parse_xml
 from harvest.archives import open_archive
 from harvest.errors import ItemError, SettingError, TransientError
-from harvest.http import parse_xml
 from harvest.store import Store
 
 log = logging.getLogger(__name__)

@@ -27,8 +27,8 @@ from harvest.errors import BlockedError, HarvestError, ItemError, SettingError, 
 from harvest.hosts import check_services, is_loopback, same_site
 from harvest.http import Session
 from harvest.openi import plain
-from harvest.options import guarded, new_app, progress, split_list
-from harvest.select import chest_ct, is_covid
+from harvest.options import guarded, in_words, new_app, progress, split_list
+from harvest.select import chest_ct, may_be_covid
 from harvest.store import Store, open_store, sha256_of
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def read_encounter(session: Session, store: Store, services: Services, encounter
     )
     with store.transaction() as db:
         db.execute("UPDATE encounter SET state = 'read' WHERE id = ?", (encounter,))
-        if is_covid(f"{words} {plain(topic.get('title'))}"):
+        if may_be_covid(f"{words} {plain(topic.get('title'))}"):
             given.exclude(store, encounter, "speaks of COVID-19")
             return
         for image in case.get("imageList") or []:
@@ -115,7 +115,7 @@ def read_encounter(session: Session, store: Store, services: Services, encounter
             caption = plain(image.get("imageCaption")) or plain(image.get("title"))
             modality, plane = str(image.get("modality") or ""), str(image.get("plane") or "")
             score, _ = chest_ct(caption, f"{words} {place}", modality, plane, place.strip())
-            if not name or not score or not same_site(f"{services.medpix}/", url) or is_covid(caption):
+            if not name or not score or not same_site(f"{services.medpix}/", url) or may_be_covid(caption):
                 continue
             record = {
                 "figure_id": f"medpix-{given.safe_name(name)}",
@@ -175,7 +175,7 @@ def search_openi(session: Session, store: Store, services: Services, queries: li
                     score, _ = chest_ct(item.caption, context)
                     if not score and not item.caption:
                         score, _ = chest_ct(f"CT: {item.title}", context)
-                    if not score or is_covid(f"{context} {item.caption}"):
+                    if not score or may_be_covid(f"{context} {item.caption}"):
                         continue
                     record = {
                         "figure_id": f"medpix-{given.safe_name(name)}",
@@ -262,6 +262,17 @@ def run_routes(
     join_cases(store)
 
 
+def announce(session: Session, store: Store, services: Services, ways: list[str]) -> None:
+    """List the cases, read none, and say how long reading takes: a case and its topic are two requests."""
+    if "rest" not in ways:
+        log.info("Open-i is asked page by page and then for each picture; how many there are is not known before")
+        return
+    list_encounters(session, store, services)
+    unread = store.count("SELECT count(*) FROM encounter WHERE state = 'listed'")
+    seconds = unread * 2 * session.rule(services.medpix).spacing
+    log.info("%d cases to read; at the spacing kept that takes at least %s", unread, in_words(seconds))
+
+
 @app.command()
 @guarded
 def main(
@@ -286,6 +297,7 @@ def main(
     max_mb: Annotated[int, typer.Option(help="largest picture, megabytes")] = 60,
     enabled: Annotated[bool, typer.Option(help="--no-enabled writes empty results")] = True,
     cache: Annotated[Path | None, typer.Option(help="folder that survives a killed run; default: <out>.cache")] = None,
+    dry_run: Annotated[bool, typer.Option(help="list only, say how long the crawl will take")] = False,
     refresh: Annotated[bool, typer.Option(help="forget what the cache knows")] = False,
 ) -> None:
     """Read the cases, fetch their axial chest CTs."""
@@ -302,9 +314,13 @@ def main(
     cache = cache or out.with_name(out.name + ".cache")
     with open_store(cache, "medpix", (services.openi, services.medpix), SCHEMA, refresh) as store:
         local = all(is_loopback(url) for url in used.values())
-        session = Session(contact, spacing=spacing, local=local, state=None if local else cache / "hosts")
+        session = Session(contact, spacing=spacing, local=local, state=cache / "hosts")
+        store.note(spacing_ms=round(1000 * session.rule(services.medpix if "rest" in ways else services.openi).spacing))
         words = split_list(queries)
         given.start(store, json.dumps([ways, words]), ("encounter", "picture"))
+        if dry_run:
+            announce(session, store, services, ways)
+            return
         broken = list(run_routes(session, store, services, ways, words))
         if len(broken) == len(ways):
             raise HarvestError(f"no route gave a listing: {'; '.join(broken)}. Run the same command again to go on")

@@ -18,6 +18,7 @@ from harvest.http import Session
 from harvest.licences import code_of
 
 _PAGE = 100
+_WHOLE = re.compile(r"[0-9]{1,9}")
 _PATH = re.compile(r"/+imgs/\d+/\d+/\d+/(?P<unit>(?:PMC|MPX)\d+)_(?P<name>[^/]+)\.(?:png|jpg|gif)")
 
 
@@ -50,11 +51,11 @@ def search(
             {"query": query, "it": kinds, "coll": collection, "m": first, "n": last},
             check=_refuse,
         )
-        entries = answer.get("list") or []
-        if not entries:
+        entries = answer.get("list")
+        if not isinstance(entries, list) or not entries:
             return
         yield [item for entry in entries if isinstance(entry, dict) and (item := _item(base, entry)) is not None]
-        total = int(str(answer.get("total", 0)))
+        total = int(str(answer["total"]))
         total = min(total, most) if most else total
         # what was received counts, not what was asked for: a short page must not become a gap
         first += len(entries)
@@ -95,5 +96,5 @@ def _item(base: str, entry: dict[str, Any]) -> Item | None:
 def _refuse(answer: Any) -> None:
     if isinstance(answer, dict) and "Query-Error" in answer:
         raise ItemError(f"Open-i: {answer['Query-Error']}")
-    if not isinstance(answer, dict) or not str(answer.get("total", "")).isdigit():
+    if not isinstance(answer, dict) or not _WHOLE.fullmatch(str(answer.get("total", ""))):
         raise TransientError(f"Open-i: expected a total, got {answer!r:.120}", 200)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+from harvest.answers import parse_xml
 from harvest.archives import open_archive
 from harvest.bucket import Object
 from harvest.errors import ItemError, SettingError
-from harvest.http import parse_xml
 from harvest.jats import Article, read_article
 
 SCHEME = "package:"

@@ -26,7 +26,7 @@ from harvest.http import Session
 from harvest.jats import Article, JatsFigure, read_article
 from harvest.licences import code_of
 from harvest.options import guarded, in_words, new_app, progress, split_list
-from harvest.select import chest_ct, ct_likelihood, is_covid
+from harvest.select import chest_ct, ct_likelihood, may_be_covid
 from harvest.store import Store, open_store
 from harvest.window import check_window, day
 
@@ -99,7 +99,7 @@ def read_articles(session: Session, store: Store, services: Services, most: int)
 
 
 def _read(session: Session, store: Store, services: Services, pmcid: str, title: str) -> None:
-    reason = "speaks of COVID-19" if is_covid(title) else ""
+    reason = "speaks of COVID-19" if may_be_covid(title) else ""
     article: Article | None = None
     metadata: dict[str, Any] = {}
     objects: list[bucket.Object] = []
@@ -159,9 +159,9 @@ def unwanted(article: Article, metadata: dict[str, Any]) -> str:
         return "retracted"
     if metadata.get("is_pmc_openaccess") is False or code_of(str(metadata.get("license_code") or "")) == "tdm":
         return "not in the open-access subset (text mining only)"
-    if is_covid(f"{article.title}\n{article.abstract}\n{article.body}"):
+    if may_be_covid(f"{article.title}\n{article.abstract}\n{article.body}"):
         return "speaks of COVID-19"
-    if any(is_covid(figure.caption) for figure in article.figures):
+    if any(may_be_covid(figure.caption) for figure in article.figures):
         return "a caption speaks of COVID-19"
     return ""
 
@@ -205,7 +205,7 @@ def search_openi(session: Session, store: Store, services: Services, query: str,
                 score, _ = chest_ct(item.caption, item.title)
                 if known or not score:
                     continue
-                if is_covid(f"{item.title}\n{item.abstract}\n{item.caption}"):
+                if may_be_covid(f"{item.title}\n{item.abstract}\n{item.caption}"):
                     given.exclude(store, item.unit, "speaks of COVID-19")
                     continue
                 if not item.licence:
@@ -273,8 +273,13 @@ def main(
     if not ways or set(ways) - set(ROUTES):
         raise SettingError(f"--routes: expected {' or '.join(ROUTES)}, got {', '.join(ways) or 'none'}")
     since, until = check_window(since, until)
-    addresses = [url.rstrip("/") for url in (eutils, bucket_url, europepmc_url, openi_url)]
-    services = Services(*addresses, archives=Path(archives) if archives else None)
+    services = Services(
+        eutils.rstrip("/"),
+        bucket_url.rstrip("/"),
+        europepmc_url.rstrip("/"),
+        openi_url.rstrip("/"),
+        Path(archives) if archives else None,
+    )
     used = {"openi": services.openi} if "openi" in ways else {}
     if "bucket" in ways:
         used |= {"eutils": services.eutils, "bucket": services.bucket, "europepmc": services.europepmc}
@@ -283,9 +288,8 @@ def main(
     names = (services.eutils, services.bucket, services.europepmc, services.openi)
     with open_store(cache, "pmc", names, SCHEMA, refresh) as store:
         local = all(is_loopback(url) for url in used.values())
-        session = Session(
-            contact, spacing=spacing, local=local, state=None if local else cache / "hosts", api_key=api_key
-        )
+        session = Session(contact, spacing=spacing, local=local, state=cache / "hosts", api_key=api_key)
+        store.note(spacing_ms=round(1000 * session.rule(services.bucket).spacing))
         given.start(store, json.dumps([ways, term, query, since, until, max_articles, archives]), ("article",))
         broken = []
         for way in ways:

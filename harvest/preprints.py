@@ -304,7 +304,7 @@ def main(
     cache = cache or out.with_name(out.name + ".cache")
     local = all(is_loopback(url) for url in (api, wanted.pdf_url(names[0], "x", 1)))
     with open_store(cache, "preprints", (api, site), SCHEMA, refresh) as store:
-        session = Session(contact, spacing=spacing, state=None if is_loopback(site) else cache / "hosts", local=local)
+        session = Session(contact, spacing=spacing, state=cache / "hosts", local=local)
         with store.transaction() as db:
             db.execute("DELETE FROM problem")
         if archives:
@@ -316,6 +316,7 @@ def main(
             store.fail("listing", item)
         select(store, wanted)
         waiting, seconds = crawl_seconds(session, store, wanted)
+        store.note(spacing_ms=round(1000 * session.rule(wanted.pdf_url(names[0], "x", 1)).spacing))
         log.info("%d PDFs to fetch; at the spacing the sites ask for that takes %s", waiting, in_words(seconds))
         if dry_run:
             if missing:

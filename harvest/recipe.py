@@ -219,7 +219,7 @@ def restore_command(
         asked = {f"address {n}": address(url) for n, url in enumerate(urls)}
         check_services(contact, asked)
         local = all(is_loopback(url) for url in asked.values())
-        session = Session(contact, spacing=spacing, state=None if local else cache / "hosts", local=local)
+        session = Session(contact, spacing=spacing, state=cache / "hosts", local=local)
         done = list(_restored(session, store, urls, address, out, max_mb << 20, dpi))
         done.sort(key=lambda figure: figure.figure_id)
         write_jsonl(out / "figures.jsonl", done)

@@ -7,9 +7,15 @@ import re
 # The words of early 2020: the name changed from 2019-nCoV to COVID-19/SARS-CoV-2 on 2020-02-11.
 _COVID = re.compile(
     r"2019[\s-]*n[\s-]?cov|\bn[\s-]?cov(?:[\s-]*(?:2019|19))?\b|\bcovid(?:\b|[\s_-]*(?:19|2019))|sars[\s-]*cov[\s-]*2|\bhcov[\s-]*(?:19|2019)\b|novel\s+corona\s*virus"
-    r"|corona\s*virus\s+disease\s+2019|new\s+corona\s*virus|wuhan|\bncp\b(?=.{0,80}pneumonia)|novel\s+coronavirus[\s-]+pneumonia"
+    r"|corona\s*virus\s+disease\s+2019|new\s+corona\s*virus|\bncp\b(?=.{0,80}pneumonia)|novel\s+coronavirus[\s-]+pneumonia"
     r"|2019[\s-]+(?:new|novel)\s+corona",
     re.IGNORECASE | re.DOTALL,
+)
+# In the window the city's name alone tells; an article of 2015 about a hospital in Wuhan is not about COVID-19.
+_PLACE = re.compile(r"wuhan", re.IGNORECASE)
+_OUTBREAK = re.compile(
+    r"wuhan[^.]{0,80}(?:pneumonia|virus|outbreak|epidemic)|(?:pneumonia|virus|outbreak|epidemic)[^.]{0,80}wuhan",
+    re.IGNORECASE,
 )
 _CT = re.compile(
     r"comput(?:ed|erized|erised|er)(?:[\s-]+assisted)?\s+tomograph|\b(?:HR|MD|LD)?CT\b(?!-?\s*value)|\bCAT\s+scan|tomogra(?:m|phic)",
@@ -27,7 +33,12 @@ _OTHER_ORGAN = re.compile(
 )
 _OTHER_PICTURE = re.compile(
     r"x-?\s?ray|radiograph|\bMRI?\b|magnetic\s+resonance|ultraso|\bPET\b|scintigra|histolog|hematoxylin|H&E|microscop|"
-    r"\bROC\b|kaplan|flow\s*chart|flow\s+diagram|boxplot|box\s+plot|scatter|histogram|forest\s+plot|bronchoscop|photograph",
+    r"bronchoscop|photograph",
+    re.IGNORECASE,
+)
+_GRAPH = re.compile(
+    r"\bROC\b|kaplan|flow\s*chart|flow\s+diagram|\bschematic|box\s*plot|scatter\s*plot|histogram|forest\s+plot|"
+    r"bar\s+(?:chart|graph)|receiver\s+operating",
     re.IGNORECASE,
 )
 _NOT_AXIAL = re.compile(
@@ -45,7 +56,12 @@ _RADIOLOGY = (
 
 def is_covid(text: str) -> bool:
     """True if the text speaks of COVID-19 in any of the names used since January 2020."""
-    return bool(_COVID.search(text))
+    return bool(_COVID.search(text) or _PLACE.search(text))
+
+
+def may_be_covid(text: str) -> bool:
+    """The same for text of any year: the city of Wuhan counts only together with an outbreak."""
+    return bool(_COVID.search(text) or _OUTBREAK.search(text))
 
 
 def names_ct(text: str) -> bool:
@@ -100,7 +116,8 @@ def chest_ct(
             0.5,
             "lung finding",
         ),
-        (bool(_OTHER_PICTURE.search(caption)), -0.6, "other pictures too"),
+        (bool(_OTHER_PICTURE.search(caption)), -0.4, "other pictures too"),
+        (bool(_GRAPH.search(caption)), -0.8, "a graph or diagram"),
         (bool(_NOT_AXIAL.search(caption)) and not plane and not _AXIAL.search(caption), -0.8, "not axial"),
         (bool(_OTHER_ORGAN.search(caption)), -0.4, "other organs too"),
     ):

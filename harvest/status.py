@@ -44,6 +44,8 @@ class Row:
     waiting: int
     written: int
     """records in the stage's results; they are written when a run ends"""
+    seconds: float = 0.0
+    """least time that what waits still takes, at the spacing of the last run"""
 
 
 def status(cache: Path, out: Path) -> list[Row]:
@@ -74,6 +76,7 @@ def status(cache: Path, out: Path) -> list[Row]:
                 counts["failed"],
                 not_there,
                 written,
+                not_there * counts["spacing"] / 1000,
             )
         )
     return rows
@@ -83,6 +86,7 @@ def status(cache: Path, out: Path) -> list[Row]:
 _COMMON = {
     "failed": "SELECT count(*) FROM problem WHERE NOT waiting",
     "later": "SELECT count(*) FROM excluded WHERE reason LIKE '%after the window'",
+    "spacing": "SELECT coalesce(max(number), 0) FROM progress WHERE name = 'spacing_ms'",
 }
 
 

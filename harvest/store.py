@@ -17,12 +17,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from harvest.answers import CHUNK
 from harvest.archives import open_archive
 from harvest.content import sniff
 from harvest.download import Saved, download
 from harvest.errors import HarvestError, ItemError
 from harvest.hosts import is_loopback
-from harvest.http import CHUNK, Session
+from harvest.http import Session
 from harvest.records import Failure
 
 _COMMON = """

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from harvest.answers import parse_xml, retry_after
 from harvest.content import is_challenge, sniff
 from harvest.errors import BlockedError, ItemError, SettingError
 from harvest.hosts import check_services, rule_for, same_site
-from harvest.http import Session, parse_xml, retry_after
+from harvest.http import Session
 
 CHALLENGE = b'<!DOCTYPE html><html lang="en-US"><head><title>Just a moment...</title></head><body></body></html>'
 

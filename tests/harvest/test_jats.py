@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harvest.http import parse_xml
+from harvest.answers import parse_xml
 from harvest.jats import read_article
 
 HEAD = (

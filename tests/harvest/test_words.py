@@ -82,7 +82,8 @@ def test_ct_in_the_title_comes_first():
         ("Abdominal CT shows a liver mass.", False),
         ("CT of the brain", False),
         ("ROC curve of the model", False),
-        ("Flow diagram of patients who had chest CT", True),
+        ("Flow diagram of patients who had chest CT", False),
+        ("(A) Chest X-ray and (B) chest CT.", True),
         ("", False),
     ],
 )

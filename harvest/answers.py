@@ -1,0 +1,117 @@
+"""What an answer is: its pieces, length and kind, the wait it asks for, its XML or JSON; how messages name it."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+from xml.etree.ElementTree import Element, ParseError
+
+import requests
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from harvest.content import sniff
+from harvest.errors import ItemError, TransientError
+
+CHUNK = 1 << 16
+# Real JATS nests some 30 elements deep; what walks an element tree calls itself once a level.
+_DEPTH = 200
+_PRIVATE = re.compile(r"(?<=[?&])(api_key|email)=[^&\s]*", re.IGNORECASE)
+
+
+def retry_after(headers: Mapping[str, str], cap: float) -> float | None:
+    """Seconds a service asks to wait (RFC 9110: seconds or a date), between 0 and ``cap``; None if it does not say."""
+    value = headers.get("Retry-After", "").strip()
+    try:
+        if value.isdigit():
+            return min(float(value), cap)
+        asked = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    try:
+        # The date is meant by the service's clock: where it tells its time, ours does not matter.
+        now = email.utils.parsedate_to_datetime(headers.get("Date", ""))
+        return min(max((asked - now).total_seconds(), 0.0), cap)
+    except (ValueError, TypeError):
+        return min(max(asked.timestamp() - time.time(), 0.0), cap)
+
+
+def parse_xml(body: bytes, where: str) -> Element:
+    """The root element. Raises ItemError for entity declarations (an attack), TransientError for a cut-off body."""
+    try:
+        root: Element = fromstring(body, forbid_dtd=False, forbid_entities=True, forbid_external=True)
+    except DefusedXmlException as error:
+        raise ItemError(f"{where}: expected XML without entity declarations, got {error}") from error
+    except ParseError as error:
+        raise TransientError(f"{where}: expected XML, got {describe(body)} ({error})") from error
+    level, depth = [root], 0
+    while level:
+        level, depth = [child for element in level for child in element], depth + 1
+        if depth > _DEPTH:
+            raise ItemError(f"{where}: expected XML at most {_DEPTH} elements deep, got more")
+    return root
+
+
+def parse_json(body: bytes, where: str) -> Any:
+    """The value of a JSON body. Raises TransientError for what is none, ItemError for one nested too deep."""
+    if sniff(body[:1024]) not in ("json", "text") or not body.strip():
+        raise TransientError(f"{where}: expected JSON, got {describe(body)}", 200)
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise TransientError(f"{where}: expected JSON, got {describe(body)}", 200) from error
+    except RecursionError as error:
+        raise ItemError(f"{where}: expected JSON of an API, got one nested too deep to be read") from error
+
+
+def chunks(response: requests.Response) -> Iterator[bytes]:
+    """The body in pieces; a connection that breaks off is a TransientError."""
+    try:
+        yield from response.iter_content(CHUNK)
+    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+        raise TransientError(f"{named(response.url)}: the answer broke off ({reason_of(error)})") from error
+    except requests.RequestException as error:
+        raise TransientError(f"{named(response.url)}: the answer is not readable ({reason_of(error)})") from error
+
+
+def head(response: requests.Response, limit: int = 16_384) -> bytes:
+    try:
+        return next(response.iter_content(limit), b"")
+    except requests.RequestException:
+        return b""
+
+
+def refuse_length(response: requests.Response, offset: int, limit: int) -> int | None:
+    """Total bytes as announced (None: not said); ItemError before a byte is read if that is too much."""
+    text = response.headers.get("Content-Length", "")
+    if not text.isdigit() or response.headers.get("Content-Encoding", "identity") != "identity":
+        return None
+    total = offset + int(text[:20])
+    if total > limit:
+        raise ItemError(
+            f"{named(response.url)}: expected at most {limit} bytes, got an announcement of {total} (--max_mb)"
+        )
+    return total
+
+
+def describe(body: bytes) -> str:
+    """What a body is, for a message: its kind and, of text, its beginning."""
+    kind = sniff(body[:1024])
+    if kind == "empty":
+        return "an empty body"
+    text = " ".join(body[:120].decode("utf-8", "replace").split())
+    return f"{kind}: {text!r}" if kind in ("html", "xml", "json", "text") else kind
+
+
+def reason_of(error: BaseException) -> str:
+    """An exception in one short line."""
+    return f"{type(error).__name__}: {named(str(error))[:160]}"
+
+
+def named(url: str) -> str:
+    """A URL as it may stand in a message or a record: without the key and the address of who asks."""
+    return _PRIVATE.sub(lambda found: f"{found[1]}=…", url)
