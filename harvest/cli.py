@@ -1,7 +1,7 @@
 """``covidct harvest``: how far it is, what a run would take, and recipes.
 
 covidct harvest status              listed, selected, have, failed, waiting, stage by stage; also while it runs
-covidct harvest dry-run             list and select as params.yaml says, tell the time the crawl takes, fetch nothing
+    covidct harvest dry-run             list and select as params.yaml says, tell how long it takes; fetch nothing
 covidct harvest recipe export …     the figures without their pixels; `restore` makes the same pictures again
 """
 

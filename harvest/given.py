@@ -19,7 +19,7 @@ from harvest.content import IMAGES, SUFFIX
 from harvest.errors import BlockedError, HarvestError, ItemError
 from harvest.http import Session
 from harvest.licences import rights
-from harvest.options import progress, show_table
+from harvest.options import progress, show_failures, show_table
 from harvest.records import Failure, Figure, write_jsonl
 from harvest.store import Store, place
 
@@ -199,7 +199,7 @@ def publish_nothing(out: Path, stage: str) -> None:
     log.info("%s: switched off in params.yaml; empty results written to %s", stage, out)
 
 
-def report(store: Store, what: str, counts: dict[str, int]) -> None:
+def report(store: Store, what: str, counts: dict[str, int], out: Path) -> None:
     """Say what there is, by licence."""
     table: dict[str, int] = {}
     for figure, _ in figures(store):
@@ -209,6 +209,7 @@ def report(store: Store, what: str, counts: dict[str, int]) -> None:
         for code, count in sorted(table.items())
     ]
     show_table("figures by source and licence", ("source", "licence", "figures", "may be redistributed"), rows)
+    show_failures(out / "failed.jsonl")
     log.info(", ".join(f"{name} {count}" for name, count in counts.items()))
 
 

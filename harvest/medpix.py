@@ -327,7 +327,7 @@ def main(
         check = Placeholder(session, store, services).check if "rest" in ways else None
         given.gather(session, store, limit, max_mb << 20, services.public, check)
         counts = given.publish(store, out)
-        given.report(store, "medpix", counts)
+        given.report(store, "medpix", counts, out)
         blocked = store.count("SELECT count(*) FROM problem WHERE waiting")
     given.judge("medpix", counts, blocked, out)
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import ParamSpec
 
 import typer
@@ -18,11 +21,13 @@ from rich.table import Table
 from rich.text import Text
 
 from harvest.errors import DiskFullError, HarvestError, SettingError, is_disk_full
-from harvest.records import RecordError
+from harvest.records import Failure, RecordError, read_jsonl
 
 P = ParamSpec("P")
 log = logging.getLogger(__name__)
 console = Console(stderr=True)
+_QUIET = 60.0
+"""seconds without a terminal after which progress is told anyhow"""
 
 
 def new_app() -> typer.Typer:
@@ -73,7 +78,12 @@ def _say(error: Exception) -> None:
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f}/s" if task.speed else "–/s", style="progress.data.speed")
+        return Text(per_time(task.speed or 0.0), style="progress.data.speed")
+
+
+def per_time(speed: float) -> str:
+    """A rate in words: by the second, or by the minute where that is less than one."""
+    return f"{speed:.1f}/s" if speed >= 1 else f"{speed * 60:.1f}/min" if speed else "–/s"
 
 
 @contextmanager
@@ -90,21 +100,24 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int, str], None
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console, refresh_per_second=4) as bar:
+    with Progress(*columns, console=console, refresh_per_second=4, speed_estimate_period=300) as bar:
         task = bar.add_task(what, total=total, note="")
         yield lambda n, note: bar.update(task, advance=n, note=note)
 
 
 def _plain(what: str, total: int | None) -> Callable[[int, str], None]:
-    done, said = 0, 0
+    done, said, begin = 0, 0, time.monotonic()
+    spoken = begin
 
     def advance(n: int, note: str) -> None:
-        nonlocal done, said
+        nonlocal done, said, spoken
         done += n
-        step = max(1, (total or 1000) // 10)
-        if done - said >= step or done == total:
-            said = done
-            log.info("%s %d%s %s", what, done, f"/{total}" if total else "", note)
+        step, now = max(1, (total or 1000) // 10), time.monotonic()
+        if done - said >= step or done == total or now - spoken >= _QUIET:
+            said, spoken = done, now
+            speed = done / max(now - begin, 1e-3)
+            left = f", {in_words((total - done) / speed)} left" if total and 0 < done < total else ""
+            log.info("%s %d%s, %s%s %s", what, done, f"/{total}" if total else "", per_time(speed), left, note)
 
     return advance
 
@@ -119,6 +132,17 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     console.print(table)
+
+
+def show_failures(path: Path) -> None:
+    """Say why items failed, the commonest reasons first, from a ``failed.jsonl``."""
+    reasons: dict[str, int] = {}
+    for failure in read_jsonl(path, Failure):
+        reason = re.sub(r"\S*://\S+|\d{6,}", "…", failure.reason)[:100]
+        reasons[reason] = reasons.get(reason, 0) + 1
+    if reasons:
+        common = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
+        show_table(f"why items failed ({path})", ("reason", "items"), common[:8])
 
 
 def in_words(seconds: float) -> str:

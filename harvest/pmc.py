@@ -311,7 +311,7 @@ def main(
             raise HarvestError(f"no route gave a listing: {'; '.join(broken)}. Run the same command again to go on")
         given.gather(session, store, limit, max_mb << 20, services.public, archives=services.archives)
         counts = given.publish(store, out)
-        given.report(store, "pmc", counts)
+        given.report(store, "pmc", counts, out)
         blocked = store.count("SELECT count(*) FROM problem WHERE waiting")
     given.judge("pmc", counts, blocked, out)
 

@@ -27,7 +27,7 @@ from harvest.errors import BlockedError, HarvestError, ItemError, SettingError
 from harvest.hosts import check_services, is_loopback
 from harvest.http import Session
 from harvest.licences import rights
-from harvest.options import guarded, in_words, new_app, progress, show_table, split_list
+from harvest.options import guarded, in_words, new_app, progress, show_failures, show_table, split_list
 from harvest.records import Failure, Preprint, write_jsonl
 from harvest.store import Store, open_store, place
 from harvest.window import PUBLIC_API, PUBLIC_SITE, SCHEMA, Wanted, add_saved, check_window, list_all, listed, select
@@ -228,6 +228,7 @@ def report(out: Path, counts: dict[str, int]) -> None:
         for (server, licence), count in sorted(table.items())
     ]
     show_table("preprints by source and licence", ("source", "licence", "papers", "may be redistributed"), rows)
+    show_failures(out / "failed.jsonl")
     log.info(", ".join(f"{name} {count}" for name, count in counts.items()))
 
 

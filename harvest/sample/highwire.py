@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from html import escape
 from xml.sax.saxutils import escape as escape_xml
+
+import cv2
+import numpy as np
 
 from harvest.sample.replies import Reply, Request, page
 from harvest.sample.store import Row, Store
@@ -61,11 +65,35 @@ def results(path: str, request: Request, store: Store, server: str | None) -> Re
             f'<span class="highwire-cite-title"><a href="/content/{row["doi"]}v{row["version"]}" '
             f'class="highwire-cite-linked-title">'
             f'<span class="highwire-cite-title">{escape(row["title"])}</span></a> </span>'
+            f'<div class="highwire-cite-authors"><span class="highwire-citation-authors">{_authors(row)}</span></div>'
             '<div class="highwire-cite-metadata"><span class="highwire-cite-metadata-doi highwire-cite-metadata">'
             f'<span class="doi_label">doi:</span> https://doi.org/{row["doi"]} </span></div></div></div></li>'
         )
-    more = f'<li class="pager-next"><a href="?page={number + 1}">Next</a></li>' if len(rows) > number * 10 + 10 else ""
+    last, more = (len(rows) - 1) // 10, ""
+    if number < last:
+        more = (
+            f'<li class="pager-next"><a href="?page={number + 1}">Next</a></li>'
+            f'<li class="pager-last"><a href="?page={last}">{last + 1}</a></li>'
+        )
     return page(
         f'<html><body><ul class="highwire-search-results-list">{"".join(items)}</ul>'
         f'<ul class="pager">{more}</ul></body></html>'
     )
+
+
+def _authors(row: Row) -> str:
+    found = []
+    for number, author in enumerate(row["authors"].split(";")):
+        surname, _, given = author.strip().partition(",")
+        found.append(
+            f'<span class="highwire-citation-author" data-delta="{number}"><span class="nlm-given-names">'
+            f'{escape(given.strip())}</span> <span class="nlm-surname">{escape(surname)}</span></span>'
+        )
+    return ", ".join(found)
+
+
+def figure(ident: str) -> bytes:
+    """A figure file of an article's page (``F1.large.jpg``): a grey ramp that differs from paper to paper."""
+    shade = int(hashlib.sha256(ident.encode()).hexdigest()[:2], 16)
+    ramp = (np.add.outer(np.arange(320), np.arange(480)) // 4 + shade).astype(np.uint8)
+    return cv2.imencode(".jpg", ramp, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()

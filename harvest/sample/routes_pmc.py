@@ -1,12 +1,9 @@
-"""PubMed Central as it answers: E-utilities with history, the open-access bucket, the OA service, the ID converter."""
+"""PubMed Central as it answers: E-utilities with history, the open-access bucket, the ID converter."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import re
-import tarfile
 from xml.sax.saxutils import escape
 
 from harvest.sample.entrez import search
@@ -104,6 +101,8 @@ class Entrez:
                 "pmclivedate": row["date"],
             }
         result["uids"] = uids
+        if request.query.get("retmode", "xml") != "json":
+            return Reply(_summary_xml(uids, result).encode(), 200, XML)
         return as_json({"header": {"type": "esummary", "version": "0.3"}, "result": result})
 
     def _fetch(self, request: Request) -> Reply:
@@ -151,6 +150,20 @@ def _search_xml(
         f"{DOCTYPE}<eSearchResult><Count>{len(rows)}</Count><RetMax>{min(count, len(ids))}</RetMax>"
         f"<RetStart>{start}</RetStart>"
         f"{history}{listed}<TranslationSet/><QueryTranslation>{escape(term)}</QueryTranslation>{errors}</eSearchResult>"
+    )
+
+
+def _summary_xml(uids: list[str], result: dict[str, object]) -> str:
+    """Version 2.0: one DocumentSummary a hit; only what is plain text in it."""
+    bodies = []
+    for uid in uids:
+        row = result[uid]
+        fields = row.items() if isinstance(row, dict) else ()
+        inside = "".join(f"<{k}>{escape(v)}</{k}>" for k, v in fields if isinstance(v, str) and k != "uid")
+        bodies.append(f'<DocumentSummary uid="{uid}">{inside}</DocumentSummary>')
+    return (
+        '<?xml version="1.0" encoding="UTF-8" ?>\n<eSummaryResult><DocumentSummarySet status="OK">'
+        f"{''.join(bodies)}</DocumentSummarySet></eSummaryResult>"
     )
 
 
@@ -221,47 +234,6 @@ def _list(query: dict[str, str], store: Store, page_keys: int) -> Reply:
     )
 
 
-def oa(request: Request, store: Store) -> Reply:
-    """The OA web service (legacy): where an article's package lies, or why not."""
-    ident = request.query.get("id", "")
-    if request.path.startswith("pub/pmc/oa_package/"):
-        found = re.search(r"(PMC\d+)\.tar\.gz$", request.path)
-        data = _package(store, found.group(1)) if found else None
-        return ranged(data, "application/gzip", request.headers, '"package"') if data else not_found(request.path)
-    head = "<OA><responseDate>2026-01-01 00:00:00</responseDate>"
-    if not ident:
-        body = "<repositoryName>PubMed Central Open Access FTP Repository</repositoryName>"
-        return Reply(f"{head}<request>oa.fcgi</request>{body}</OA>".encode(), 200, XML)
-    row = next((r for r in store.articles if r["pmcid"] == ident), None)
-    if row is None:
-        body = f"<error code=\"idDoesNotExist\">Identifier '{escape(ident)}' does not exist in PMC</error>"
-    elif not row["open_access"]:
-        body = f"<error code=\"idIsNotOpenAccess\">identifier '{ident}' is not Open Access</error>"
-    else:
-        body = (
-            f'<records returned-count="1" total-count="1"><record id="{ident}" citation="{escape(row["journal"])}" '
-            f'license="{row["license"]}" retracted="no"><link format="tgz" updated="2022-12-16 07:10:15" '
-            f'href="ftp://ftp.ncbi.nlm.nih.gov/pub/pmc/oa_package/00/01/{ident}.tar.gz" /></record></records>'
-        )
-    return Reply(f'{head}<request id="{escape(ident)}">oa.fcgi</request>{body}</OA>'.encode(), 200, XML)
-
-
-def _package(store: Store, pmcid: str) -> bytes | None:
-    base = newest(store, pmcid)
-    if not base:
-        return None
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for key, path in store.bucket.items():
-            if key.startswith(f"{base}/") and not key.endswith((".json", ".txt")):
-                name = key.split("/", 1)[1]
-                data = path.read_bytes()
-                info = tarfile.TarInfo(f"{pmcid}/{pmcid}.nxml" if name == f"{base}.xml" else f"{pmcid}/{name}")
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
-    return gzip.compress(out.getvalue(), mtime=0)
-
-
 def idconv(request: Request, store: Store) -> Reply:
     """The ID converter."""
     records = []
@@ -274,18 +246,3 @@ def idconv(request: Request, store: Store) -> Reply:
         message = {"message": "All values of query param `ids` must be PubMed IDs.", "code": "invalid_pmids"}
         return as_json({"status": "error", "http_status": "400", "errors": [message]}, 400)
     return as_json({"status": "ok", "records": records})
-
-
-def ncbi(request: Request, store: Store) -> Reply:
-    """Routes of www.ncbi.nlm.nih.gov: the OA service, BioC (a miss is text with status 200), and what is gone."""
-    if request.path.startswith("pmc/utils/oa/"):
-        return oa(request, store)
-    if found := re.match(r"research/bionlp/RESTful/pmcoa\.cgi/BioC_\w+/(\w+)/", request.path):
-        row = next((r for r in store.articles if found.group(1) == r["pmcid"] and r["open_access"]), None)
-        if row is None:
-            where = f"https://www.ncbi.nlm.nih.gov/{request.path}"
-            return page(f"[Error] : No result can be found. <BR><HR><B> - {where}")
-        passage = {"offset": 0, "infons": {"section_type": "TITLE", "type": "front"}, "text": row["title"]}
-        document = {"id": row["pmcid"][3:], "infons": {}, "passages": [passage]}
-        return as_json([{"source": "PMC", "date": "20260101", "key": "pmc.key", "documents": [document]}])
-    return not_found(request.path)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape as escape_xml
 
 from harvest.sample.dates import MONTHS
-from harvest.sample.highwire import SERVERS, jats, landing, results
+from harvest.sample.highwire import SERVERS, figure, jats, landing, results
 from harvest.sample.replies import HTML, JSON, XML, Reply, Request, as_json, not_found, page, ranged
 from harvest.sample.store import Row, Store
 
@@ -222,7 +222,8 @@ def _early(found: re.Match[str], rows: list[Row], request: Request, store: Store
     if found["end"] == ".source.xml":
         return Reply(jats(row).encode(), 200, XML)
     if found["end"] and found["end"].startswith("/F"):
-        return not_found("no separate figure files")
+        known = found["end"] == "/F1.large.jpg"
+        return ranged(figure(row["doi"]), "image/jpeg", request.headers, '"F1"') if known else not_found(found["end"])
     return _pdf(row, request, store)
 
 

@@ -24,8 +24,9 @@ from types import TracebackType
 from harvest.sample.replies import Fault, Reply, Request, as_json, faults_of, not_found
 from harvest.sample.routes_europepmc import europepmc
 from harvest.sample.routes_medpix import medpix
+from harvest.sample.routes_oa import ncbi, oa
 from harvest.sample.routes_openi import openi
-from harvest.sample.routes_pmc import Entrez, bucket, idconv, ncbi, oa
+from harvest.sample.routes_pmc import Entrez, bucket, idconv
 from harvest.sample.routes_preprints import Forms, api, site, tdm
 from harvest.sample.store import Store, Synthetic
 
@@ -69,7 +70,8 @@ class StandIn:
     """The server; a context manager, or `start` and `stop`.
 
     corpus: folder written by `python -m harvest.sample`. page_size, numbers, surplus, covid19: forms of the preprint
-    API (`routes_preprints.Forms`). faults: see `replies.Fault`. page_keys: keys per page of the bucket's listing.
+    API (`routes_preprints.Forms`). faults: see `replies.Fault`. page_keys: keys per page of the bucket's listing,
+    records per page of the OA service's.
     enforce_limits: answer 429 to E-utilities clients faster than 3 (with a key 10) requests a second. hostile: archives
     carry a member that climbs out of its folder.
     """
@@ -164,7 +166,7 @@ class StandIn:
             "tdm-biorxiv": lambda: tdm(request, self.store, "biorxiv", self.hostile),
             "eutils": lambda: self._limited(request),
             "bucket": lambda: bucket(request, self.store, self.page_keys),
-            "oa": lambda: oa(request, self.store),
+            "oa": lambda: oa(request, self.store, self.page_keys),
             "ncbi": lambda: ncbi(request, self.store),
             "epmc": lambda: europepmc(request, self.store),
             "idconv": lambda: idconv(request, self.store),
