@@ -5,7 +5,9 @@ Everything that comes from a paper is escaped; the sentence behind the suggested
 
 from __future__ import annotations
 
+import base64
 import html
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -21,6 +23,9 @@ from curation.records import Candidate, Review
 from curation.tasks import TaskError, digest, review_result, to_prediction
 from harvest.records import Failure, read_jsonl
 
+GUIDE = Path(__file__).with_name("guide.md")
+FORM_FIELDS = frozenset({"image", "evidence", "caption", "panel_captions", "mentions", "link", "why"})
+"""what labels.xml shows"""
 Address = Callable[[str], str]
 
 
@@ -120,6 +125,18 @@ def card(candidate: Candidate, wish: Wish, reviews: list[Review] | None = None) 
     return Card(candidate.candidate_id, {**data, "digest": digest(data, predictions)}, predictions)
 
 
+def guide(path: Path = GUIDE) -> str:
+    """guide.md as HTML with its pictures inside, for the button "Instructions"."""
+    from markdown_it import MarkdownIt
+
+    def inside(match: re.Match[str]) -> str:
+        content = base64.b64encode((path.parent / match[1]).read_bytes()).decode()
+        return f'src="data:image/png;base64,{content}"'
+
+    page = MarkdownIt("commonmark").enable("table").render(path.read_text(encoding="utf-8"))
+    return re.sub(r'src="(guide/[\w-]+\.png)"', inside, page)
+
+
 # --- what the card shows ----------------------------------------------------------------------------------------------
 
 
@@ -148,6 +165,14 @@ def _list(items: Iterator[tuple[str, str]], none: str, sentence: str) -> str:
     return rows or f"<p><i>{none}</i></p>"
 
 
+def _alike(captions: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Each text once, with the letters of its panels."""
+    letters: dict[str, list[str]] = {}
+    for letter, text in sorted(captions.items()):
+        letters.setdefault(text, []).append(letter)
+    return ((text, ", ".join(found)) for text, found in letters.items())
+
+
 def to_data(candidate: Candidate, image: str) -> dict[str, Any]:
     """The task's ``data``: what the form shows (HTML, escaped), our key, and the order. ``image``: its address."""
     figure, said = candidate.figure, candidate.suggestion
@@ -163,9 +188,7 @@ def to_data(candidate: Candidate, image: str) -> dict[str, Any]:
         "priority": round(float(candidate.priority), 4),
         "evidence": f"<b>{said.label}</b> {sentence}",
         "caption": marked(figure.caption, said.sentence) or "<i>no caption found</i>",
-        "panel_captions": _list(
-            ((f"({k})", v) for k, v in sorted(figure.panel_captions.items())), "none", said.sentence
-        ),
+        "panel_captions": _list(((f"({k})", v) for v, k in _alike(figure.panel_captions)), "none", said.sentence),
         "mentions": _list(((f"p. {m.page}", m.text) for m in figure.mentions), "none found", said.sentence),
         "link": link,
         "why": f"{html.escape(candidate.priority_reason)}; "

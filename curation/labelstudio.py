@@ -17,15 +17,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from curation.cards import Card
+from curation.cards import Card, guide
 from curation.records import Review
 from curation.shelf import Shelf
 from curation.tasks import TaskError, to_review
 from harvest.records import Failure
 
 FORM = Path(__file__).with_name("labels.xml")
-GUIDE = Path(__file__).with_name("guide.md")
 PAGE = 500
+HIDDEN_DATA = ("image", "digest", "size", "panel_captions", "mentions", "link", "evidence", "caption", "why")
+HIDDEN = (
+    *("id", "file_upload", "storage_filename", "completed_at", "annotations_results", "annotations_ids"),
+    *("predictions_results", "predictions_score", "predictions_model_versions", "avg_lead_time", "updated_at"),
+    *("created_at", "updated_by", "draft_exists", "total_predictions", "allow_skip", "comment_count", "reviewers"),
+)
 MAX_EXPORT_BYTES = 2 * 1024**3
 log = logging.getLogger(__name__)
 
@@ -47,8 +52,8 @@ def speaking(what: str) -> Iterator[None]:
         raise LabelStudioError(f"{what}: Label Studio answered {error.status_code}: {said}") from error
     except httpx.HTTPError as error:
         raise LabelStudioError(
-            f"{what}: the connection broke ({error or type(error).__name__}); nothing is lost: see that the server runs "
-            "(`covidct label serve`) and do the same again"
+            f"{what}: the connection broke ({error or type(error).__name__}); nothing is lost: see that the "
+            "server runs (`covidct label serve`) and do the same again"
         ) from error
 
 
@@ -107,7 +112,7 @@ def find_project(client: Any, title: str, update_form: bool = False, overlap: in
                     f"project {title!r} has another form than curation/labels.xml; if it is an older form of ours, "
                     "`covidct label push --update-form` puts the new one in; else use --project with a new title"
                 )
-            client.projects.update(id=number, label_config=form)
+            client.projects.update(id=number, label_config=form, expert_instruction=guide())
         if overlap and found[0].maximum_annotations != overlap:
             client.projects.update(id=number, maximum_annotations=overlap)
     return number
@@ -124,14 +129,13 @@ def make_project(client: Any, title: str, overlap: int = 2) -> int:
                 title=title,
                 label_config=FORM.read_text(encoding="utf-8"),
                 description="Chest-CT candidates; see curation/guide.md",
-                expert_instruction=GUIDE.read_text(encoding="utf-8"),
+                expert_instruction=guide(),
                 show_instruction=False,
                 show_skip_button=True,
                 maximum_annotations=overlap,
             ).id
         )
-        hidden = ["tasks:data.image", "tasks:data.digest", "tasks:data.size", "tasks:data.panel_captions"]
-        hidden += ["tasks:data.mentions", "tasks:data.link", "tasks:file_upload", "tasks:storage_filename"]
+        hidden = [f"tasks:data.{name}" for name in HIDDEN_DATA] + [f"tasks:{name}" for name in HIDDEN]
         client.views.create(
             project=number,
             data={
@@ -169,8 +173,8 @@ def serve_pictures(client: Any, project: int, folder: Path) -> None:
     except (ApiError, httpx.HTTPError) as error:
         raise LabelStudioError(
             f"the server can't hand out the pictures of {folder} ({error}); either start it with "
-            "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT set to the folder "
-            "above, on this machine, or publish the folder on a web server and push with --pictures URL"
+            "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT set to the "
+            "folder above, on this machine, or publish the folder on a web server and push with --pictures URL"
         ) from error
 
 
@@ -184,7 +188,7 @@ def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def known_tasks(client: Any, project: int, known: Shelf) -> None:
-    """Fill ``known``: candidate id -> ``"task digest"`` of every task of ours. A candidate twice is told, first kept."""
+    """Fill ``known``: candidate id -> ``"task digest"`` of our tasks; a candidate's second task is told."""
     with speaking("listing tasks"):
         for task in client.tasks.list(project=project, fields="task_only", include="id,data", page_size=PAGE):
             data = dict(task.data or {})

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation.cards import to_data
 from curation.records import Candidate, PanelProposal, PixelBox, Suggestion
 from curation.tasks import (
     TaskError,
@@ -14,8 +15,8 @@ from curation.tasks import (
     digest,
     encode_mask,
     mask_to_rle,
+    review_result,
     rle_to_mask,
-    to_data,
     to_percent,
     to_pixels,
     to_prediction,
@@ -96,13 +97,6 @@ def test_a_malformed_mask_is_refused(text: str) -> None:
         rle_to_mask(mask_to_rle(np.ones((4, 4), bool)), 5, 5)
 
 
-def test_task_shows_what_the_form_asks_and_escapes_names() -> None:
-    data = to_data(candidate(), "candidates/images/a b%0.png")
-    assert data["image"].endswith("d=candidates/images/a%20b%250.png")
-    assert "https://www.medrxiv.org/content/10.1101/2020.02.11.20021493v2" in data["link"]
-    assert "p. 4" in data["mentions"] and data["evidence"].startswith("COVID: CT of patient 3")
-
-
 def test_our_form_accepts_our_prediction() -> None:
     from label_studio_sdk.label_interface import LabelInterface
 
@@ -112,6 +106,9 @@ def test_our_form_accepts_our_prediction() -> None:
     mask[2:9, 3:30] = True
     interface = LabelInterface(FORM.read_text(encoding="utf-8"))
     assert interface.validate_prediction(to_prediction(candidate(), mask), return_errors=True) == []
+    assert to_prediction(candidate(), None, labels=("unclear", "COVID"))["result"][3]["value"]["rectanglelabels"] == [
+        "COVID"
+    ]
     with pytest.raises(TaskError, match="re-run candidates"):
         to_prediction(candidate(), mask[:50])
 
@@ -130,22 +127,77 @@ def test_an_accepted_proposal_comes_back_as_the_same_boxes_and_mask() -> None:
     assert {p.label for p in review.panels} == {"COVID"} and review.panels[0].patient == "patient 3"
     assert np.array_equal(decode_mask(review.mask), mask)
     assert review.seconds == 12.3 and review.proposed_by == "proposals-1" and review.chest_ct
+    assert review.mask_kinds == ("text",)
+    again = to_review(task, annotation(review_result(candidate(), review)), "judge", adjudicated=True)
+    assert (again.panels, again.mask, again.chest_ct) == (review.panels, review.mask, True)
 
 
-def test_foreign_or_unfinished_annotations_are_refused() -> None:
-    ours = {"id": 1, "data": {"candidate_id": "c"}}
-    with pytest.raises(TaskError, match="one of our projects"):
-        to_review({"id": 1, "data": {"text": "x"}}, annotation([]), "r")
-    with pytest.raises(TaskError, match="no answer"):
-        to_review(ours, annotation([]), "r")
-    with pytest.raises(TaskError, match="not of our form"):
-        to_review(ours, annotation([{"type": "choices", "from_name": "mood", "value": {}}]), "r")
-    wrong = {"type": "rectanglelabels", "from_name": "panel", "value": {"rectanglelabels": ["Cat"]}}
-    with pytest.raises(TaskError, match="panel label"):
-        to_review(ours, annotation([wrong]), "r")
+OURS = {"id": 1, "data": {"candidate_id": "c", "size": "200x100"}}
+YES = {"type": "choices", "from_name": "chest_ct", "value": {"choices": ["yes"]}}
 
 
-def test_digest_tells_changed_proposals() -> None:
-    a, b = candidate(), candidate(modality=0.2)
-    assert digest(to_data(a, "x"), to_prediction(a, None)) == digest(to_data(a, "x"), to_prediction(a, None))
-    assert digest(to_data(a, "x"), to_prediction(a, None)) != digest(to_data(b, "x"), to_prediction(b, None))
+def box(**changes: object) -> dict:
+    value = {"x": 10, "y": 10, "width": 50, "height": 50, "rectanglelabels": ["COVID"]}
+    return {
+        "id": "r",
+        "type": "rectanglelabels",
+        "from_name": "panel",
+        "original_width": 200,
+        "original_height": 100,
+        "value": value,
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ([], "no answer"),
+        ([{**YES, "value": {"choices": []}}], "expected one of yes, no"),
+        ([{**YES, "value": {"choices": ["maybe"]}}], "expected one of yes, no"),
+        ([{"type": "choices", "from_name": "mood", "value": {}}], "not of our form"),
+        (["text"], "expected an object"),
+        ([{"type": "choices", "from_name": "chest_ct", "value": "yes"}], "expected an object"),
+        ([YES, box(value={"rectanglelabels": ["Cat"]})], "panel label"),
+        ([YES, box(value={"rectanglelabels": ["COVID", "unclear"]})], "panel label"),
+        ([YES, box(original_width=None)], "original_width"),
+        ([YES, box(original_width="wide")], "original_width"),
+        ([YES, box(original_width=10**12)], "original_width"),
+        ([YES, box(original_width=400)], "expected 200 x 100"),
+        ([YES, box(value={"x": "nan", "y": 1, "width": 5, "height": 5, "rectanglelabels": ["COVID"]})], "rectangle"),
+        ([YES, box(type="brushlabels", from_name="artifact", value={"brushlabels": ["text"], "rle": [1, 2]})], "brush"),
+        ([YES, box(type="brushlabels", from_name="artifact", value={"brushlabels": ["lung"]})], "artifact"),
+    ],
+)
+def test_what_the_form_cannot_have_made_is_refused(result: list, said: str) -> None:
+    with pytest.raises(TaskError, match=said):
+        to_review(OURS, annotation(result), "r")
+
+
+def test_a_task_of_another_project_is_refused() -> None:
+    for task in ({"id": 1, "data": {"text": "x"}}, {"id": 1, "data": None}, {"id": 1}, {"data": {"candidate_id": ""}}):
+        with pytest.raises(TaskError, match="one of our projects"):
+            to_review(task, annotation([YES]), "r")
+
+
+def test_boxes_are_in_reading_order_and_texts_may_be_lists_or_not() -> None:
+    low = box(id="b", value={"x": 0, "y": 60, "width": 20, "height": 20, "rectanglelabels": ["unclear"]})
+    patient = {"id": "r", "type": "textarea", "from_name": "patient", "value": {"text": "P1 "}}
+    comment = {"id": "t", "type": "textarea", "from_name": "comment", "value": {"text": ["hard", "to see"]}}
+    review = to_review(OURS, annotation([low, patient, comment, box(), YES], lead_time=None), "r")
+    assert [(p.label, p.patient) for p in review.panels] == [("COVID", "P1"), ("unclear", "")]
+    assert review.comment == "hard to see" and review.seconds is None
+
+
+def test_a_brush_code_that_unpacks_to_much_is_refused_before_it_is_unpacked() -> None:
+    code = mask_to_rle(np.ones((4, 4), bool))
+    for broken in (code[:6], [255, 255, 255, 255, *code[4:]], [*code[:-2], 300, 0], ["a"] * 9, []):
+        with pytest.raises(TaskError, match="brush code"):
+            rle_to_mask(broken, 4, 4)
+    with pytest.raises(TaskError, match="brush code"):
+        rle_to_mask([255, 255, 255, 252, 0, 0], 32768, 32768)
+
+
+def test_digest_tells_a_changed_proposal() -> None:
+    data = {"a": 1, "b": "ö"}
+    assert digest(data, [1]) == digest({"b": "ö", "a": 1}, [1]) != digest(data, [2])
