@@ -109,6 +109,10 @@ class Item:
     severity: str = ""
     patient_raw: str = ""
     """patient id as the table spells it"""
+    inpainted: float = 0.0
+    """share of repaired pixels that the table states"""
+    reviewed: str = ""
+    """`true` where the table says that a person decided the label"""
 
 
 @dataclass
