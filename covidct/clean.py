@@ -189,7 +189,7 @@ def clean(
     seed: int = 0,
     version: str = "2020-cleaned",
 ) -> pd.DataFrame:
-    """The whole command; see the module. Returns the records. Raises CleanError and the errors of published and splits."""
+    """The whole command; see the module. Returns the records. Raises CleanError and what published and splits raise."""
     decided = read_decisions(decisions)
     clear_outputs(out)
     out.mkdir(parents=True, exist_ok=True)
