@@ -148,7 +148,7 @@ def load(path: Path | str) -> tuple[nn.Module, dict[str, Any]]:
 def read(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """State dict (CPU tensors) and card of a checkpoint, verified against the card's sha256; builds no network."""
     weights, card_file = locate(path)
-    card = _read_card(card_file)
+    card = read_card(card_file)
     state = read_safetensors(weights)
     expected = card.get("weights_sha256", "")
     if expected and (got := sha256(weights)) != expected:
@@ -228,7 +228,8 @@ def _strict(model: nn.Module, state: Mapping[str, torch.Tensor], card: Mapping[s
     model.load_state_dict(state, strict=True)
 
 
-def _read_card(path: Path) -> dict[str, Any]:
+def read_card(path: Path) -> dict[str, Any]:
+    """The card in a file, with its required fields; raises CheckpointError. Reads no weights."""
     if path.stat().st_size > MAX_CARD_BYTES:
         raise CheckpointError(f"{path}: expected a card of at most {MAX_CARD_BYTES} bytes, got {path.stat().st_size}")
     try:

@@ -1,7 +1,9 @@
 """Stage `evaluate`: a classifier + the test split → predictions and metrics with intervals over patients.
 
-Reads   ``--dataset`` (val and test), ``--model`` (model.safetensors, card.json).
-Writes  ``--out``: predictions.csv (one row per val and test image), metrics.json.
+Reads   ``--dataset`` (val and test), ``--model`` (model.safetensors, card.json); with ``--start`` the weights its
+        training began with.
+Writes  ``--out``: predictions.csv (one row per val and test image), metrics.json, embedding.csv (t-SNE of the test
+        images by the network's features, before training and after).
 Guarantees  nothing is fitted here: the threshold comes from the card, chosen on val; COVID = 1 is the positive class
         of every figure; a model of another split of the data is refused, because it may have seen the test images.
 """
@@ -22,9 +24,10 @@ import covidct
 from covidct import metrics
 from covidct.files import write_json, write_text
 from covidct.reader import Subset
-from models import checkpoint, data, engine
+from models import checkpoint, data, embedding, engine
 from models.engine import Hardware
 from models.transforms import Evaluation, Normalise
+from models.weights import WeightsError
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,26 @@ def evaluation(card: dict[str, Any]) -> Evaluation:
         raise EvaluateError(f"card field preprocessing: expected size, mean and std, got {preprocessing}") from error
 
 
+def covid_index(card: dict[str, Any]) -> int:
+    """Which logit of a classifier is COVID's; raises EvaluateError for an encoder or a network of other classes."""
+    names = card["class_names"]
+    if card["kind"] != "classifier" or sorted(map(str, names)) != sorted(data.CLASS_NAMES):
+        raise EvaluateError(
+            f"model: expected a classifier of {' and '.join(data.CLASS_NAMES)}, got {card['kind']} with "
+            f"{'classes ' + ', '.join(map(str, names)) if names else 'no classes'}; fine-tune it first "
+            "(models.finetune --init encoder:FOLDER)"
+        )
+    return int(names.index("COVID"))
+
+
+def chosen_threshold(card: dict[str, Any]) -> float:
+    """The score from which this model calls COVID, chosen on its validation split; 0.5 where the card has none."""
+    found = card["metrics"].get("threshold", 0.5)
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= 1:
+        raise EvaluateError(f"card field metrics.threshold: expected a probability, got {found!r}")
+    return float(found)
+
+
 def check_split(dataset: covidct.Dataset, card: dict[str, Any]) -> None:
     """Raise EvaluateError if the card names another split than the dataset's."""
     trained, here = card["dataset"], data.describe(dataset)
@@ -61,11 +84,11 @@ def predict(
     model: nn.Module, card: dict[str, Any], subset: Subset, *, batch: int = 32, device: str = "cpu"
 ) -> np.ndarray:
     """P(COVID) of each image of the subset, float64 N, in the order of its records (32-bit arithmetic)."""
-    transform = evaluation(card)
+    transform, covid = evaluation(card), covid_index(card)
     images = data.load_arrays(subset, transform.size)
     network = engine.channels_last(model).to(device)
     scores = engine.probabilities(network, images, transform, batch=batch, device=device)
-    return scores[:, card["class_names"].index("COVID")].numpy().astype(np.float64)
+    return scores[:, covid].numpy().astype(np.float64)
 
 
 def report(
@@ -147,6 +170,17 @@ def predictions(subset: Subset, scores: np.ndarray, threshold: float) -> pd.Data
     )
 
 
+def transductive(card: dict[str, Any]) -> bool:
+    """True if val or test pictures were seen, unlabelled, on the way to these weights."""
+    found: Any = card
+    while isinstance(found, dict):
+        about = found.get("dataset")
+        if isinstance(about, dict) and about.get("transductive"):
+            return True
+        found = found.get("start")
+    return False
+
+
 def evaluate(
     dataset: covidct.Dataset,
     model: nn.Module,
@@ -158,7 +192,7 @@ def evaluate(
     device: str = "cpu",
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Predictions of val and test, and the metrics of test. Raises DataError for an empty split."""
-    threshold = float(card["metrics"].get("threshold", 0.5))
+    threshold = chosen_threshold(card)
     tables = []
     found: dict[str, Any] = {}
     for name in ("val", "test"):
@@ -169,16 +203,46 @@ def evaluate(
             data.check_classes(torch.from_numpy(subset.labels.copy()), "test")
             found = report(subset, scores, threshold, replicates=replicates, seed=seed)
     recipe = card["recipe"]
-    summary = {
+    summary: dict[str, Any] = {
         "positive": "COVID",
         "model": {name: recipe.get(name) for name in ("backbone", "init", "frozen", "rotation", "seed", "epochs")},
-        "transductive": bool(card["dataset"].get("transductive", False)),
+        "transductive": transductive(card),
         "dataset": data.describe(dataset),
         "threshold": threshold,
         "test": found,
         "training": card.get("training", {}),
     }
     return pd.concat(tables, ignore_index=True), summary
+
+
+def encoders(
+    dataset: covidct.Dataset,
+    card: dict[str, Any],
+    trained: np.ndarray,
+    start: str,
+    *,
+    seed: int = 0,
+    batch: int = 32,
+    device: str = "cpu",
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Map and figures of the test images by the features the training began with (``start``) and ended with.
+
+    ``trained``: features of the test images, N×D. Where the initial weights cannot be had (no network) the first part
+    is left out with a warning: nothing else hangs on it.
+    """
+    transform, test = evaluation(card), dataset.test
+    tables, figures = [], {}
+    if start:
+        try:
+            network = embedding.start_network(dataset, card, start, transform)
+            images = data.load_arrays(test, transform.size)
+            found = embedding.features(network, card["backbone"], images, transform, batch=batch, device=device)
+            table, figures["start"] = embedding.look(found, test.records, "start", seed)
+            tables.append(table)
+        except WeightsError as error:
+            log.warning("the features before training are left out: %s", error)
+    table, figures["trained"] = embedding.look(trained, test.records, "trained", seed)
+    return pd.concat([*tables, table], ignore_index=True), figures
 
 
 app = typer.Typer(
@@ -197,6 +261,9 @@ def main(
     seed: int = typer.Option(0, min=0, help="of the bootstrap"),
     batch: int = typer.Option(32, min=1, help="images per forward pass"),
     accelerator: str = typer.Option("auto", help="auto, cpu or gpu"),
+    start: str = typer.Option(
+        "", help="what the training began with, as its --init; for the map of features before it"
+    ),
     other_split: bool = typer.Option(False, help="evaluate although the model was trained on another split"),
 ) -> None:
     """Evaluate one classifier on the test split."""
@@ -207,19 +274,31 @@ def main(
         if not other_split:
             check_split(found, card)
         device = str(engine.open_fabric(Hardware(accelerator, 1, "32")).device)
-        table, summary = evaluate(found, network, card, replicates=replicates, seed=seed, batch=batch, device=device)
+        with embedding.Tap(network, card["backbone"]) as tap:
+            table, summary = evaluate(
+                found, network, card, replicates=replicates, seed=seed, batch=batch, device=device
+            )
+        trained = tap.features[-len(found.test) :]  # val goes through the network before test
+        points, summary["embedding"] = encoders(found, card, trained, start, seed=seed, batch=batch, device=device)
         write_text(out / "predictions.csv", table.to_csv(index=False, lineterminator="\n"))
+        write_text(out / "embedding.csv", points.to_csv(index=False, lineterminator="\n"))
         write_json(out / "metrics.json", metrics.Metrics(summary).to_json())
     except (ValueError, RuntimeError, OSError) as error:
         if not engine.is_ours(error):
             raise
         log.error("%s", error)
         raise typer.Exit(1) from error
-    test = summary["test"]["at_half"]
-    low, high = test["intervals"]["auc"]
-    log.info(
-        "%s: AUC %.3f (%.3f to %.3f), accuracy %.3f, F1 %.3f", out, test["auc"], low, high, test["accuracy"], test["f1"]
-    )
+    log.info("%s: %s", out, "; ".join(described(summary["test"]["at_half"])))
+
+
+def described(test: dict[str, Any]) -> list[str]:
+    """``AUC 0.812 (0.701 to 0.902)`` and so on; what is undefined says so, with the reason."""
+    parts = []
+    for name, title in (("auc", "AUC"), ("accuracy", "accuracy"), ("f1", "F1")):
+        value, (low, high) = test[name], test["intervals"][name]
+        interval = "" if low is None else f" ({low:.3f} to {high:.3f})"
+        parts.append(f"{title} undefined" if value is None else f"{title} {value:.3f}{interval}")
+    return [*parts, *test["notes"]]
 
 
 if __name__ == "__main__":
