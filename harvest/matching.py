@@ -96,24 +96,35 @@ def assign(plan: Plan, captions: Sequence[Caption], side: str) -> tuple[list[Mat
         else:
             total += min(FAR, area(region.box) / 500)
     found = [
-        Match(captions[row], plan.page.number, completed(plan, members), tuple(members))
+        Match(
+            captions[row],
+            plan.page.number,
+            trimmed(plan, completed(plan, members), members, captions),
+            tuple(members),
+        )
         for row, members in groups.items()
     ]
     return found, total
 
 
-def trimmed(box: Box, caption: Box) -> Box:
-    """The figure's box without its caption, where a picture's empty margin lies under it."""
-    if overlap(box, caption) <= 0:
-        return box
-    sides = (
-        Box(box.x0, box.y0, box.x1, caption.y0 - 1),
-        Box(box.x0, caption.y1 + 1, box.x1, box.y1),
-        Box(box.x0, box.y0, caption.x0 - 1, box.y1),
-        Box(caption.x1 + 1, box.y0, box.x1, box.y1),
-    )
-    best = max(sides, key=area)
-    return best if area(best) > 0.3 * area(box) else box
+def trimmed(plan: Plan, box: Box, regions: Sequence[Region], captions: Sequence[Caption]) -> Box:
+    """The figure's box without the captions that stand on a picture's empty margin.
+
+    The cut keeps most of the box and every picture and drawing; where no cut does, the box stays as it is.
+    """
+    parts = [plan.page.graphics[index].box for region in regions for index in region.graphics]
+    for own in (caption.box for caption in captions if overlap(box, caption.box) > 0):
+        sides = (
+            Box(box.x0, box.y0, box.x1, own.y0 - 1),
+            Box(box.x0, own.y1 + 1, box.x1, box.y1),
+            Box(box.x0, box.y0, own.x0 - 1, box.y1),
+            Box(own.x1 + 1, box.y0, box.x1, box.y1),
+        )
+        best = max(sides, key=area)
+        whole = all(overlap(part, best) >= 0.5 * area(part) for part in parts)
+        if whole and area(best) > 0.5 * area(box):
+            box = best
+    return box
 
 
 def joins(plan: Plan, groups: Mapping[int, Sequence[Region]], row: int, region: Region) -> bool:
