@@ -97,9 +97,19 @@ def resized(image: np.ndarray, size: int) -> np.ndarray:
 def patch(header: Header, voxels: np.ndarray, centre: np.ndarray, plan: Plan) -> np.ndarray:
     """``patch_size``² grey pixels showing ``patch_mm`` around a voxel (z, y, x); air beyond the volume's edge."""
     z = int(np.clip(round(float(centre[0])), 0, header.shape[0] - 1))
-    half_y, half_x = (max(1, round(plan.patch_mm / 2 / float(header.spacing[axis]))) for axis in (1, 0))
-    y, x = round(float(centre[1])), round(float(centre[2]))
-    padded = np.pad(voxels[z], ((half_y, half_y), (half_x, half_x)), constant_values=-1024)
-    cut = padded[y : y + 2 * half_y, x : x + 2 * half_x]
-    grey = upright(window(cut, plan.level, plan.width), header)
-    return cv2.resize(np.ascontiguousarray(grey), (plan.patch_size, plan.patch_size), interpolation=cv2.INTER_AREA)
+    # Sampled around the exact place, not around its nearest voxel: the nodule lies in the middle whichever way the file
+    # counts.
+    step_x, step_y = (plan.patch_mm / plan.patch_size / float(header.spacing[axis]) for axis in (0, 1))
+    half = (plan.patch_size - 1) / 2
+    to_slice = np.array(
+        [[step_x, 0.0, float(centre[2]) - half * step_x], [0.0, step_y, float(centre[1]) - half * step_y]]
+    )
+    cut = cv2.warpAffine(
+        np.maximum(voxels[z].astype(np.float32), -1024.0),
+        to_slice,
+        (plan.patch_size, plan.patch_size),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=-1024.0,
+    )
+    return np.ascontiguousarray(upright(window(cut, plan.level, plan.width), header))

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import numpy as np
 import pytest
 
 from harvest.http import Session
@@ -138,3 +139,27 @@ def negatives(tmp_path_factory: pytest.TempPathFactory) -> Path:
     size = Size(ct_preprints=0, other_preprints=0, rows=0, articles=9, cases=8, volumes=0, release=0)
     write_corpus(folder, 3, size, ("pmc", "medpix"))
     return folder
+
+
+FIELDS = {
+    "ObjectType": "Image", "NDims": "3", "BinaryData": "True", "BinaryDataByteOrderMSB": "False",
+    "CompressedData": "False", "TransformMatrix": "1 0 0 0 1 0 0 0 1", "Offset": "-10 -20 -30",
+    "CenterOfRotation": "0 0 0", "AnatomicalOrientation": "RAI", "ElementSpacing": "0.5 0.5 2.5",
+    "DimSize": "4 3 2", "ElementType": "MET_SHORT",
+}  # fmt: skip
+
+
+def write_volume(folder: Path, *, name: str = "v", data: bytes | None = None, **changes: str | None) -> Path:
+    """A MetaImage volume: the fields above with some changed (None: left out), and its data (4 × 3 × 2 by default)."""
+    fields = FIELDS | {"ElementDataFile": f"{name}.raw"} | changes
+    fields["ElementDataFile"] = fields.pop("ElementDataFile")  # it ends the header
+    (folder / f"{name}.raw").write_bytes((np.arange(24, dtype="<i2") - 1000).tobytes() if data is None else data)
+    path = folder / f"{name}.mhd"
+    path.write_text("".join(f"{key} = {value}\n" for key, value in fields.items() if value is not None))
+    return path
+
+
+@pytest.fixture
+def volume() -> Callable[..., Path]:
+    """Writes volumes."""
+    return write_volume
