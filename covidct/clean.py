@@ -36,7 +36,8 @@ SCHEME = "cleaned"
 
 
 def read_findings(path: Path) -> list[dict[str, Any]]:
-    """Findings of an audit's JSON that are not suppressed as wrong. Raises CleanError."""
+    """All findings of an audit's JSON, suppressed ones too: a suppression lets a version stand as it is, and this
+    command makes another; a finding that is wrong is overruled by a reviewed decision. Raises CleanError."""
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))["findings"]
         for row in rows:
