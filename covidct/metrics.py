@@ -73,22 +73,22 @@ def evaluate(
     labels: 0/1, N. scores: P(COVID) or any rising score, N; at or above ``threshold`` counts as COVID. groups: patient
     of each image; patients, not images, are resampled (None: every image on its own). Raises MetricError.
     """
-    truth, score = _inputs(labels, scores)
+    truth, score = checked(labels, scores)
     if not 0 < level < 1:
         raise MetricError(f"level: expected a share between 0 and 1, got {level}")
-    group, count = _groups(groups, len(truth))
+    group, count = grouped(groups, len(truth))
     notes = []
     if truth.min() == truth.max():
         notes.append(f"AUC undefined: all {len(truth)} labels are {'COVID' if truth[0] else 'NonCOVID'}")
     values = {
-        name: float(value[0]) for name, value in _weighted(truth, score, np.ones((1, len(truth))), threshold).items()
+        name: float(value[0]) for name, value in weighted(truth, score, np.ones((1, len(truth))), threshold).items()
     }
     for name in ("precision", "recall", "f1"):
         if math.isnan(values[name]):
             notes.append(f"{name} undefined: no image {'is predicted' if name == 'precision' else 'is labelled'} COVID")
     intervals, dropped = dict.fromkeys(NAMES, (math.nan, math.nan)), 0
     if replicates > 0 and count > 1:
-        samples = _bootstrap(truth, score, group, count, threshold, replicates, seed)
+        samples = bootstrap(truth, score, group, count, threshold, replicates, seed)
         tail = (1 - level) / 2
         for name in NAMES:
             finite = samples[name][np.isfinite(samples[name])]
@@ -118,46 +118,8 @@ def evaluate(
 
 def auc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     """Area under the ROC curve, ties counted half; NaN where one class is absent."""
-    truth, score = _inputs(labels, scores)
-    return float(_weighted(truth, score, np.ones((1, len(truth))), 0.5)["auc"][0])
-
-
-def compare(
-    labels: npt.ArrayLike,
-    scores_a: npt.ArrayLike,
-    scores_b: npt.ArrayLike,
-    groups: Sequence[Any] | npt.ArrayLike | None = None,
-    threshold: float = 0.5,
-    *,
-    replicates: int = 2000,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Is model a better than b on the same images? Differences a - b with paired, patient-clustered intervals.
-
-    ``bootstrap[name]``: difference, interval, two-sided p. ``delong``: AUC difference, standard error, z, p with the
-    structural components summed per patient (Obuchowski 1997; DeLong 1988 where every image is its own patient).
-    """
-    truth, a = _inputs(labels, scores_a)
-    b = _inputs(labels, scores_b)[1]
-    group, count = _groups(groups, len(truth))
-    result: dict[str, Any] = {"bootstrap": {}, "groups": count, "images": len(truth), "clustered": groups is not None}
-    one = np.ones((1, len(truth)))
-    base_a, base_b = _weighted(truth, a, one, threshold), _weighted(truth, b, one, threshold)
-    sample_a = _bootstrap(truth, a, group, count, threshold, replicates, seed)
-    sample_b = _bootstrap(truth, b, group, count, threshold, replicates, seed)  # same seed: the same patients
-    for name in NAMES:
-        difference = sample_a[name] - sample_b[name]
-        difference = difference[np.isfinite(difference)]
-        value = float(base_a[name][0] - base_b[name][0])
-        if not len(difference) or math.isnan(value):
-            result["bootstrap"][name] = {"difference": value, "interval": (math.nan, math.nan), "p": math.nan}
-            continue
-        low, high = np.quantile(difference, [0.025, 0.975])
-        tails = min((difference <= 0).mean(), (difference >= 0).mean())
-        p = min(1.0, 2 * max(float(tails), 1 / (len(difference) + 1)))
-        result["bootstrap"][name] = {"difference": value, "interval": (float(low), float(high)), "p": p}
-    result["delong"] = _delong(truth, a, b, group, count)
-    return result
+    truth, score = checked(labels, scores)
+    return float(weighted(truth, score, np.ones((1, len(truth))), 0.5)["auc"][0])
 
 
 def calibration(labels: npt.ArrayLike, scores: npt.ArrayLike, bins: int = 10) -> dict[str, Any]:
@@ -165,7 +127,7 @@ def calibration(labels: npt.ArrayLike, scores: npt.ArrayLike, bins: int = 10) ->
 
     Raises MetricError where scores are not probabilities.
     """
-    truth, score = _inputs(labels, scores)
+    truth, score = checked(labels, scores)
     if score.min() < 0 or score.max() > 1:
         raise MetricError(f"scores: expected probabilities in 0..1, got {score.min():g} to {score.max():g}")
     index = np.minimum((score * bins).astype(int), bins - 1)
@@ -188,7 +150,8 @@ def calibration(labels: npt.ArrayLike, scores: npt.ArrayLike, bins: int = 10) ->
     return {"ece": ece, "brier": float(np.mean((score - truth) ** 2)), "bins": table}
 
 
-def _inputs(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def checked(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (0/1) and finite scores as two float vectors of one length, or MetricError."""
     try:
         truth, score = np.asarray(labels, dtype=float).ravel(), np.asarray(scores, dtype=float).ravel()
     except (TypeError, ValueError) as error:
@@ -204,7 +167,8 @@ def _inputs(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[np.ndarray, n
     return truth, score
 
 
-def _groups(groups: Sequence[Any] | npt.ArrayLike | None, count: int) -> tuple[np.ndarray, int]:
+def grouped(groups: Sequence[Any] | npt.ArrayLike | None, count: int) -> tuple[np.ndarray, int]:
+    """Number of each image's patient (N, from 0) and how many patients there are; None: an image is a patient."""
     if groups is None:
         return np.arange(count), count
     values = np.asarray([str(value) for value in np.asarray(groups, dtype=object).ravel()])
@@ -214,7 +178,7 @@ def _groups(groups: Sequence[Any] | npt.ArrayLike | None, count: int) -> tuple[n
     return index, len(unique)
 
 
-def _weighted(truth: np.ndarray, score: np.ndarray, weight: np.ndarray, threshold: float) -> dict[str, np.ndarray]:
+def weighted(truth: np.ndarray, score: np.ndarray, weight: np.ndarray, threshold: float) -> dict[str, np.ndarray]:
     """Every metric for each row of image weights (B×N); undefined is NaN."""
     order = np.argsort(score, kind="stable")
     return _sorted_weighted(truth[order], score[order], weight[:, order], threshold)
@@ -223,7 +187,7 @@ def _weighted(truth: np.ndarray, score: np.ndarray, weight: np.ndarray, threshol
 def _sorted_weighted(
     truth: np.ndarray, score: np.ndarray, weight: np.ndarray, threshold: float
 ) -> dict[str, np.ndarray]:
-    """``_weighted`` for images in rising order of score."""
+    """``weighted`` for images in rising order of score."""
     covid = truth == 1
     called = score >= threshold
     cells = np.stack([covid & called, ~covid & called, covid & ~called, ~covid & ~called], axis=1).astype(float)
@@ -248,9 +212,10 @@ def _sorted_weighted(
         }
 
 
-def _bootstrap(
+def bootstrap(
     truth: np.ndarray, score: np.ndarray, group: np.ndarray, count: int, threshold: float, replicates: int, seed: int
 ) -> dict[str, np.ndarray]:
+    """Every metric of ``replicates`` resamples of patients; the same seed draws the same patients for other scores."""
     rng = np.random.default_rng(seed)
     block = max(1, BLOCK // max(len(truth), count))
     found: dict[str, list[np.ndarray]] = {name: [] for name in NAMES}
@@ -263,33 +228,3 @@ def _bootstrap(
         for name, values in _sorted_weighted(truth, score, times[:, group], threshold).items():
             found[name].append(values)
     return {name: np.concatenate(values) if values else np.zeros(0) for name, values in found.items()}
-
-
-def _placement(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """DeLong's structural components: for each positive the share of negatives below it, and the reverse."""
-    positive, negative = score[truth == 1], score[truth == 0]
-    low, high = np.sort(negative), np.sort(positive)
-    v10 = (np.searchsorted(low, positive, "left") + np.searchsorted(low, positive, "right")) / (2 * len(low))
-    left, right = np.searchsorted(high, negative, "left"), np.searchsorted(high, negative, "right")
-    return v10, 1 - (left + right) / (2 * len(high))
-
-
-def _delong(truth: np.ndarray, a: np.ndarray, b: np.ndarray, group: np.ndarray, count: int) -> dict[str, float]:
-    covid = truth == 1
-    m, n = int(covid.sum()), int((~covid).sum())
-    if not m or not n:
-        return dict.fromkeys(("difference", "standard_error", "z", "p"), math.nan)
-    (xa, ya), (xb, yb) = _placement(truth, a), _placement(truth, b)
-    x, y = xa - xb, ya - yb
-    difference = float(x.mean())
-    # per patient: deviations of its positives and negatives; a patient with both contributes their covariance too
-    p = np.bincount(group[covid], x - difference, minlength=count)
-    q = np.bincount(group[~covid], y - difference, minlength=count)
-    with_p, with_q = len(np.unique(group[covid])), len(np.unique(group[~covid]))
-    s10 = with_p / max(with_p - 1, 1) * (p @ p) / m**2
-    s01 = with_q / max(with_q - 1, 1) * (q @ q) / n**2
-    s11 = count / max(count - 1, 1) * (p @ q) / (m * n)
-    error = math.sqrt(max(float(s10 + s01 + 2 * s11), 0.0))
-    certain = 0.0 if difference == 0 else math.copysign(math.inf, difference)
-    z = difference / error if error else certain
-    return {"difference": difference, "standard_error": error, "z": z, "p": math.erfc(abs(z) / math.sqrt(2))}

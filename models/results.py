@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from covidct import metrics
+from covidct import pairs
 from models.experiments import Row, runnable
 
 log = logging.getLogger(__name__)
@@ -172,6 +172,6 @@ def comparisons(groups: dict[str, Group]) -> list[dict[str, Any]]:
             both = a.merge(b, on="image_id", suffixes=("_a", "_b"))
             if len(both) != len(a) or both["label_a"].nunique() < 2:
                 continue
-            result = metrics.compare(both["label_a"], both["score_a"], both["score_b"], both["patient_id_a"])
+            result = pairs.compare(both["label_a"], both["score_a"], both["score_b"], both["patient_id_a"])
             found.append({"a": first, "b": second, **result})
     return found

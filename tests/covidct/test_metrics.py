@@ -40,7 +40,7 @@ def test_bootstrap_equals_a_slow_loop() -> None:
     """The vectorised resampling of patients gives the metrics of really repeated rows."""
     label, score, group = sample(60)
     unique, index = np.unique(group, return_inverse=True)
-    fast = metrics._bootstrap(label, score, index, len(unique), 0.5, 5, seed=7)
+    fast = metrics.bootstrap(label, score, index, len(unique), 0.5, 5, seed=7)
     rng = np.random.default_rng(7)
     for number, drawn in enumerate(rng.integers(0, len(unique), (5, len(unique)))):
         rows = np.concatenate([np.flatnonzero(index == one) for one in drawn])
@@ -86,37 +86,6 @@ def test_undefined_is_said() -> None:
 def test_bad_input_is_named(labels: list[object], scores: list[float], words: str) -> None:
     with pytest.raises(metrics.MetricError, match=words):
         metrics.evaluate(labels, scores)
-
-
-def test_delong_equals_the_definition() -> None:
-    """Unclustered: the variance of DeLong 1988 computed with double loops; clusters of one change nothing."""
-    label, a, _ = sample(40)
-    b = np.clip(a + np.random.default_rng(1).normal(0, 0.2, 40), 0, 1)
-
-    def kernel(score: np.ndarray) -> np.ndarray:
-        x, y = score[label == 1], score[label == 0]
-        return (x[:, None] > y[None, :]) + 0.5 * (x[:, None] == y[None, :])
-
-    difference = kernel(a) - kernel(b)
-    m, n = difference.shape
-    variance = difference.mean(1).var(ddof=1) / m + difference.mean(0).var(ddof=1) / n
-    found = metrics.compare(label, a, b)
-    assert found["delong"]["difference"] == pytest.approx(roc_auc_score(label, a) - roc_auc_score(label, b))
-    assert found["delong"]["standard_error"] == pytest.approx(math.sqrt(variance))
-    assert found["bootstrap"]["auc"]["difference"] == pytest.approx(found["delong"]["difference"])
-    same = metrics.compare(label, a, a)
-    assert same["delong"]["p"] == 1
-    assert same["bootstrap"]["auc"]["p"] == 1
-
-
-def test_clustered_delong_sees_repeats() -> None:
-    """Images repeated three times within a patient leave the clustered error as it was."""
-    label, a, _ = sample(60)
-    b = np.clip(a + np.random.default_rng(1).normal(0, 0.2, 60), 0, 1)
-    once = metrics.compare(label, a, b, np.arange(60), replicates=10)["delong"]["standard_error"]
-    thrice = [np.repeat(v, 3) for v in (label, a, b, np.arange(60))]
-    assert metrics.compare(*thrice, replicates=10)["delong"]["standard_error"] == pytest.approx(once)
-    assert metrics.compare(*thrice[:3], replicates=10)["delong"]["standard_error"] < 0.7 * once
 
 
 def test_calibration() -> None:

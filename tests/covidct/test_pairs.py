@@ -1,0 +1,116 @@
+"""Comparisons against DeLong's definition, slow loops and what repeats must not change."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from covidct import metrics, pairs
+
+
+def sample(count: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    group = rng.integers(0, count // 3, count)
+    label = (group % 2).astype(int)
+    shift = rng.normal(0, 0.2, count // 3)
+    score = np.clip(np.round(0.3 + 0.3 * label + shift[group] + rng.normal(0, 0.2, count), 2), 0, 1)
+    return label, score, group
+
+
+def test_delong_equals_the_definition() -> None:
+    """Unclustered: the variance of DeLong 1988 computed with double loops; clusters of one change nothing."""
+    label, a, _ = sample(40)
+    b = np.clip(a + np.random.default_rng(1).normal(0, 0.2, 40), 0, 1)
+
+    def kernel(score: np.ndarray) -> np.ndarray:
+        x, y = score[label == 1], score[label == 0]
+        return (x[:, None] > y[None, :]) + 0.5 * (x[:, None] == y[None, :])
+
+    difference = kernel(a) - kernel(b)
+    m, n = difference.shape
+    variance = difference.mean(1).var(ddof=1) / m + difference.mean(0).var(ddof=1) / n
+    found = pairs.compare(label, a, b)
+    assert found["delong"]["difference"] == pytest.approx(roc_auc_score(label, a) - roc_auc_score(label, b))
+    assert found["delong"]["standard_error"] == pytest.approx(math.sqrt(variance))
+    assert found["bootstrap"]["auc"]["difference"] == pytest.approx(found["delong"]["difference"])
+    same = pairs.compare(label, a, a)
+    assert same["delong"]["p"] == 1
+    assert same["bootstrap"]["auc"]["p"] == 1
+
+
+def test_clustered_delong_sees_repeats() -> None:
+    """Images repeated three times within a patient leave the clustered error as it was."""
+    label, a, _ = sample(60)
+    b = np.clip(a + np.random.default_rng(1).normal(0, 0.2, 60), 0, 1)
+    once = pairs.compare(label, a, b, np.arange(60), replicates=10)["delong"]["standard_error"]
+    thrice = [np.repeat(v, 3) for v in (label, a, b, np.arange(60))]
+    assert pairs.compare(*thrice, replicates=10)["delong"]["standard_error"] == pytest.approx(once)
+    assert pairs.compare(*thrice[:3], replicates=10)["delong"]["standard_error"] < 0.7 * once
+
+
+def test_one_seed_gives_the_interval_of_evaluate() -> None:
+    label, score, group = sample()
+    found = pairs.over_seeds(label, score, group, replicates=200)
+    expected = metrics.evaluate(label, score, group, replicates=200)
+    for name in metrics.NAMES:
+        assert found[name]["mean"] == pytest.approx(expected[name])
+        assert found[name]["interval"] == pytest.approx(expected.intervals[name])
+        assert math.isnan(found[name]["deviation"])
+
+
+def test_equal_seeds_are_one_and_different_ones_widen() -> None:
+    label, score, group = sample()
+    one = pairs.over_seeds(label, score, group, replicates=400)["auc"]
+    same = pairs.over_seeds(label, [score, score, score], group, replicates=400)["auc"]
+    assert same["interval"] == pytest.approx(one["interval"])
+    assert same["deviation"] == pytest.approx(0)
+    worse = np.random.default_rng(5).random(len(label))
+    mixed = pairs.over_seeds(label, [score, worse], group, replicates=400)["auc"]
+    assert mixed["mean"] == pytest.approx((roc_auc_score(label, score) + roc_auc_score(label, worse)) / 2)
+    assert mixed["interval"][1] - mixed["interval"][0] > 2 * (one["interval"][1] - one["interval"][0])
+
+
+def test_the_mean_over_seeds_is_compared() -> None:
+    label, a, group = sample()
+    noise = np.random.default_rng(2).normal(0, 0.3, (2, len(label)))
+    b = np.clip(a + noise, 0, 1)
+    found = pairs.compare(label, a, b, group, replicates=300)
+    expected = roc_auc_score(label, a) - np.mean([roc_auc_score(label, row) for row in b])
+    assert found["bootstrap"]["auc"]["difference"] == pytest.approx(expected)
+    assert found["delong"]["difference"] == pytest.approx(expected)
+    assert found["seeds"] == (1, 2)
+    low, high = found["bootstrap"]["auc"]["interval"]
+    assert low < expected < high
+    swapped = pairs.compare(label, b, a, group, replicates=300)["bootstrap"]["auc"]
+    assert swapped["difference"] == pytest.approx(-expected)
+
+
+def test_pairing_is_narrower_than_two_intervals() -> None:
+    """Nearly the same scores on the same patients: the difference is known far better than either figure."""
+    label, a, group = sample()
+    b = np.clip(a + np.random.default_rng(3).normal(0, 0.01, len(a)), 0, 1)
+    low, high = pairs.compare(label, a, b, group, replicates=300)["bootstrap"]["auc"]["interval"]
+    own = metrics.evaluate(label, a, group, replicates=300).intervals["auc"]
+    assert high - low < 0.3 * (own[1] - own[0])
+
+
+def test_one_class_has_no_difference() -> None:
+    found = pairs.compare([1, 1, 1], [0.1, 0.2, 0.3], [0.3, 0.2, 0.1], replicates=10)
+    assert math.isnan(found["bootstrap"]["auc"]["difference"])
+    assert math.isnan(found["delong"]["p"])
+
+
+@pytest.mark.parametrize(
+    ("scores", "words"),
+    [
+        ([[0.1, 0.2], [0.3]], "expected numbers, N or S×N"),
+        (np.zeros((1, 2, 2)), "got shape"),
+        ([[0.1, 0.2, 0.3]], "expected one for each of 2 labels, got 3"),
+    ],
+)
+def test_bad_scores_are_named(scores: object, words: str) -> None:
+    with pytest.raises(metrics.MetricError, match=words):
+        pairs.compare([0, 1], scores, [0.1, 0.2])
