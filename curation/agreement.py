@@ -227,13 +227,13 @@ def summary(reviews: list[Review]) -> str:
             lines.append(
                 f"boxes: mean IoU {np.mean(overlaps):.3f} over {len(overlaps)} pairs; {alone} drawn by one only"
             )
-        painted = [value for a, b in pairs if (value := mask_iou(a, b)) is not None]
+        painted = [share for a, b in pairs if (share := mask_iou(a, b)) is not None]
         if painted:
             lines.append(f"artifacts: mean IoU {np.mean(painted):.3f} over {len(painted)} pairs of masks")
-    groups = by_candidate(reviews)
-    single = sum(len({r.reviewer for r in group}) == 1 and not group[0].adjudicated for group in groups.values())
-    settled = sum(any(r.adjudicated for r in group) for group in groups.values())
-    lines.append(f"candidates: {len(groups)} reviewed, {single} by one person only, {settled} adjudicated")
+    known = by_candidate(reviews)
+    single = sum(len({r.reviewer for r in group}) == 1 and not group[0].adjudicated for group in known.values())
+    settled = sum(any(r.adjudicated for r in group) for group in known.values())
+    lines.append(f"candidates: {len(known)} reviewed, {single} by one person only, {settled} adjudicated")
     open_items = disagreements(reviews)
     more = " …" if len(open_items) > 8 else ""
     lines.append(f"to adjudicate: {len(open_items)}" + (f" ({', '.join(open_items[:8])}{more})" if open_items else ""))

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -188,9 +189,10 @@ def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def known_tasks(client: Any, project: int, known: Shelf) -> None:
-    """Fill ``known``: candidate id -> ``"task digest"`` of our tasks; a candidate's second task is told."""
+    """Fill ``known``: candidate id -> ``"task digest since"`` of our tasks; a candidate's second task is told."""
     with speaking("listing tasks"):
-        for task in client.tasks.list(project=project, fields="task_only", include="id,data", page_size=PAGE):
+        wanted = "id,data,created_at"
+        for task in client.tasks.list(project=project, fields="task_only", include=wanted, page_size=PAGE):
             data = dict(task.data or {})
             name = str(data.get("candidate_id") or "")
             if not name:
@@ -198,7 +200,7 @@ def known_tasks(client: Any, project: int, known: Shelf) -> None:
             elif name in known:
                 log.warning("%s has two tasks (%s is the second): delete one by hand", name, task.id)
             else:
-                known[name] = f"{task.id} {data.get('digest') or '-'}"
+                known[name] = f"{task.id} {data.get('digest') or '-'} {task.created_at or ''}"
 
 
 def push(client: Any, project: int, cards: Iterable[Card]) -> dict[str, int]:
@@ -213,11 +215,11 @@ def push(client: Any, project: int, cards: Iterable[Card]) -> dict[str, int]:
         for chunk in _chunks(cards, PAGE):
             new = []
             for card in chunk:
-                task, _, old = (known.get(card.candidate_id) or "").partition(" ")
+                task, old, _ = (known.get(card.candidate_id) or "  ").split(" ", 2)
                 version = card.predictions[0]["model_version"] if len(card.predictions) == 1 else ""
                 if not task:
                     new.append({"data": card.data, "predictions": card.predictions})
-                    known[card.candidate_id] = f"0 {card.data['digest']}"
+                    known[card.candidate_id] = f"0 {card.data['digest']} "
                 elif old == card.data["digest"]:
                     counts["same"] += 1
                 elif task != "0":
@@ -256,17 +258,20 @@ def _update(client: Any, project: int, task: int, card: Card) -> None:
 # --- pull -------------------------------------------------------------------------------------------------------------
 
 
+def _signed(annotation: dict[str, Any], people: dict[int, str]) -> dict[str, Any]:
+    """The annotation with ``completed_by`` an e-mail address, as far as it is known (initials are not enough)."""
+    by = annotation.get("completed_by")
+    number, told = (by.get("id"), by.get("email")) if isinstance(by, dict) else (by, "")
+    return {**annotation, "completed_by": str(told or people.get(number or 0) or f"user {number}")}
+
+
 def annotated(client: Any, project: int) -> Iterator[dict[str, Any]]:
     """Tasks with annotations as plain dictionaries, ``completed_by`` an e-mail address."""
     with speaking("pulling"):
         people = {int(u.id): str(u.email or u.username) for u in client.users.list()}
         for found in client.tasks.list(project=project, fields="all", only_annotated=True, page_size=PAGE):
             task: dict[str, Any] = found.model_dump()
-            for annotation in task.get("annotations") or []:
-                by = annotation.get("completed_by")
-                number = int(by.get("id") or 0) if isinstance(by, dict) else int(by or 0)
-                annotation["completed_by"] = people.get(number, f"user {number}")
-            yield task
+            yield {**task, "annotations": [_signed(a, people) for a in task.get("annotations") or []]}
 
 
 def exported(path: Path) -> Iterator[dict[str, Any]]:
@@ -282,12 +287,9 @@ def exported(path: Path) -> Iterator[dict[str, Any]]:
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         raise LabelStudioError(f"{path}: expected a list of tasks; export as JSON (not JSON-MIN, CSV …)")
     for task in tasks:
-        for annotation in task.get("annotations") or []:
-            by = annotation.get("completed_by")
-            if isinstance(by, dict):
-                by = by.get("email") or f"user {by.get('id')}"
-            annotation["completed_by"] = by if isinstance(by, str) else f"user {by}"
-        yield task
+        found = task.get("annotations")
+        annotations = found if isinstance(found, list) else []
+        yield {**task, "annotations": [_signed(a, {}) for a in annotations if isinstance(a, dict)]}
 
 
 def pull(tasks: Iterable[dict[str, Any]], reviews: Shelf, adjudicated: bool = False) -> list[Failure]:
@@ -328,11 +330,22 @@ def keep(before: Iterable[Review], reviews: Shelf) -> int:
 def keep_lost(client: Any, project: int, before: Iterable[Review], reviews: Shelf) -> int:
     """Add earlier reviews whose task is no longer on the server (deleted by hand, project made anew).
 
-    A review whose task is there but whose annotation is gone was withdrawn, and goes. Returns how many were kept.
+    A review whose task is there but whose annotation is gone was withdrawn, and goes; a task made after the review is
+    not the one that was reviewed. Returns how many were kept.
     """
     missing = [review for review in before if key(review) not in reviews]
     if not missing:
         return 0
     with Shelf() as known:
         known_tasks(client, project, known)
-        return keep((review for review in missing if review.candidate_id not in known), reviews)
+        return keep((review for review in missing if _lost(review, known.get(review.candidate_id))), reviews)
+
+
+def _lost(review: Review, task: str | None) -> bool:
+    if task is None:
+        return True
+    try:
+        since = datetime.fromisoformat(task.split(" ", 2)[2])
+        return since > datetime.fromisoformat(review.reviewed_at)
+    except (ValueError, TypeError):  # no times that could be compared: rather keep too much
+        return True

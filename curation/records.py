@@ -12,6 +12,7 @@ from pydantic import Field
 from harvest.records import Figure, Record
 
 Label = Literal["COVID", "NonCOVID", "unclear"]
+ArtifactKind = Literal["text", "arrow", "mark"]
 
 
 class PixelBox(NamedTuple):
@@ -86,7 +87,7 @@ class Review(Record):
     panels: tuple[PanelReview, ...] = ()
     mask: str = ""
     """artifact mask as run lengths ``height x width: start+length ...`` (row-major); empty: none"""
-    mask_kinds: tuple[Literal["text", "arrow", "mark"], ...] = ()
+    mask_kinds: tuple[ArtifactKind, ...] = ()
     """what the mask covers, as the curator called it"""
     comment: str = ""
     proposed_by: str = ""
