@@ -37,10 +37,10 @@ def sentences(text: str) -> list[str]:
     out: list[str] = []
     start = 0
     for match in re.finditer(r"[.;!?](?=\s|$)|[.](?=[A-Z][a-z])", text):
-        piece = text[start : match.end()]
-        if ABBREVIATIONS.search(piece) or re.search(r"(?:^|\s)[A-Z]\.$", piece):
+        tail = text[max(start, match.end() - 12) : match.end()]  # a window, so that time is linear
+        if ABBREVIATIONS.search(tail) or re.search(r"(?:^|\s)[A-Z]\.$", tail):
             continue
-        out.append(piece.strip())
+        out.append(text[start : match.end()].strip())
         start = match.end()
     out.append(text[start:].strip())
     return [s for s in out if len(s) > 1]

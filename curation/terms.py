@@ -13,7 +13,8 @@ FLAGS = re.IGNORECASE
 COVID = re.compile(
     r"(?:covid[\s-]*(?:20)?19|covid(?![a-z])|sars[\s-]*cov[\s-]*2(?!\d)|2019[\s-]*n?[\s-]*cov|n-?cov[\s-]*(?:20)?19|"
     r"hcov-19|(?<![a-z-])ncov(?![a-z])|(?<![a-z])ncp(?![a-z])|(?:novel|new) corona\s*virus|corona\s*virus disease|"
-    r"corona\s*virus[\s-]*(?:20)?19|wuhan (?:corona\s*virus|pneumonia)|novel[\s-]*coronavirus[\s-]*infected)",
+    r"corona\s*virus[\s-]*(?:20)?19|wuhan (?:corona\s*virus|pneumonia)|novel[\s-]*coronavirus[\s-]*infected|"
+    r"(?<!human )(?<!seasonal )(?<!syndrome )(?<!sars )(?<!mers )coronavirus (?:pneumonia|infect\w+))",
     FLAGS,
 )
 """any name of the disease or its virus in 2020; SARS and MERS of other years are not among them"""
@@ -30,7 +31,7 @@ OTHER = re.compile(
     r"community[- ]acquired|interstitial|eosinophilic|adenovir\w+|rsv|klebsiella\w*|legionella\w*|cmv|"
     r"cytomegalovirus|usual interstitial|hypersensitivity) pneumon\w+|pneumon\w+,? (?:due to|"
     r"caused by) (?!the (?:novel|new)|sars|covid|2019)|"
-    r"h1n1|h7n9|influenza(?: virus)?(?: [ab])?|adenovirus|mers(?:[\s-]cov)?(?![a-z])|sars(?![\s-]*cov[\s-]*2)(?![a-z])|"
+    r"h1n1|h7n9|influenza(?: virus)?(?: [ab]\b)?|adenovirus|mers(?:[\s-]cov)?(?![a-z])|middle east respiratory syndrome|sars(?![\s-]*cov[\s-]*2)(?![a-z])|"
     r"tubercul\w+|mycobacteri\w+|\w*ntm(?![a-z])|aspergill\w+|cryptococc\w+|histoplasm\w+|talaromyc\w+|nocardi\w+|"
     r"candid(?:a|iasis)|mucormyc\w+|actinomyc\w+|echinococc\w+|hydatid\w*|pneumocystis|legionell\w+|mycoplasma|"
     r"adenocarcinoma\w*|\w*carcinoma\w*|lymphoma\w*|sarcoma\w*|\w*blastoma\w*|melanoma\w*|mesothelioma\w*|hamartoma\w*|"
@@ -69,7 +70,8 @@ DENIED_BEFORE = re.compile(
 DENIED_AFTER = re.compile(
     r"^[\s-]*(?:(?:infection|pneumonia|virus|rna|nucleic acid|rt[\s-]*pcr|pcr|test\w*|swab\w*|antibod\w+|igm|igg|assay|"
     r"detection|result\w*|was|were|is|are|by|of|on|the|and|in|had|has|been|repeated(?:ly)?|twice|\d+|"
-    r"times?)[\s,-]+){0,7}"
+    r"times?|or|other|common|respiratory|virus(?:es)?|viral|pathogens?|bacteri\w+|infections?|influenza|parainfluenza|"
+    r"adenovirus|rsv|mycoplasma|[ab])[\s,/-]+){0,10}"
     r"(?:negative\b|excluded\b|ruled out\b|not (?:detected|confirmed|found|suspected|infected)\b|absent\b|"
     r"undetect\w+\b|free (?:controls?|patients?|subjects?)\b)",
     FLAGS,
@@ -84,7 +86,8 @@ SUSPECTED_BEFORE = re.compile(
 SUSPECTED_AFTER = re.compile(
     r"^[\s-]*(?:(?:infection|pneumonia|virus|disease|patients?|cases?|was|were|is|are|be|the)[\s,-]+){0,4}"
     r"(?:(?:be |to be )?suspect\w*|possible\b|not (?:yet )?(?:been )?confirmed|unconfirmed|contacts?\b|"
-    r"exposure\b|vaccin\w+|pandemic\b|era\b|"
+    r"exposure\b|vaccin\w+|pandemic\b|era\b|(?:(?:could |can |can)?not )(?:be |been )?"
+    r"(?:excluded|ruled out)|(?:test |testing |rt[\s-]*pcr |pcr |results? )*(?:pending|awaited)\b|"
     r"outbreak\b|epidemic\b|was considered|unlikely)",
     FLAGS,
 )
