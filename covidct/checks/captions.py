@@ -28,7 +28,9 @@ NEGATIVE = re.compile(
     re.I,
 )
 ERRONEOUS = re.compile(
-    r"\b(?:erroneous|misclassified|mispredicted|wrongly (?:classified|predicted)|false[ -](?:positive|negative))", re.I
+    r"\b(?:erroneous|misclassified|mispredicted|wrongly (?:classified|predicted)"
+    r"|(?:examples?|cases?|images?) of false[ -](?:positive|negative)|false[ -](?:positive|negative) (?:cases?|examples?|images?))",
+    re.I,
 )
 DISEASE = re.compile(
     r"tubercul|tumou?r|cancer|carcinoma|malignan|metasta|bacterial|mycoplasma|fungal|aspergill|influenza|heart failure|o?edema"
@@ -74,7 +76,34 @@ def check(folder: Folder) -> list[Finding]:
             )
         )
     folder.metrics["labels_to_review"] = len({i for members in doubts.values() for i, _ in members})
-    return found + _silent(folder)
+    return found + _silent(folder) + _against_table(folder, suggest)
+
+
+def _other_disease(item: Item) -> bool:
+    return bool(DISEASE.search(item.other_diseases)) and not COVID.search(item.other_diseases)
+
+
+def _against_table(folder: Folder, suggest: Callable[[str], object]) -> list[Finding]:
+    """Rows whose caption says COVID-19 while a cell states another disease: cells that slipped to the wrong row."""
+    members = [
+        i
+        for i, item in enumerate(folder.items)
+        if item.label == 1 and _other_disease(item) and getattr(suggest(item.caption), "label", "") == "COVID"
+    ]
+    if not members:
+        return []
+    first = folder.items[members[0]]
+    return [
+        Finding(
+            "mismatch",
+            "warning",
+            folder.names(members),
+            f"the caption says COVID-19, the table's column of other diseases {first.other_diseases!r} "
+            f"({len(members)} rows)",
+            "compare with the rows beside them: the cell may belong to another row",
+            {folder.items[i].name: folder.items[i].other_diseases for i in members},
+        )
+    ]
 
 
 def read(item: Item, suggest: Callable[[str], object]) -> Doubt | None:
@@ -105,7 +134,7 @@ def read(item: Item, suggest: Callable[[str], object]) -> Doubt | None:
             return Doubt(reason, _sentence(text, match.group(0)))
     if label == "unclear" and sentence and not _only_a_finding(text):
         return Doubt("the figure shows COVID-19 and something else, and the panel's text does not say which", sentence)
-    if DISEASE.search(item.other_diseases) and not COVID.search(item.other_diseases):
+    if label != "COVID" and _other_disease(item):
         return Doubt("the table states another disease", item.other_diseases)
     return None
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from covidct import joins, pictures
 from covidct.checks.model import AuditError, Finding, Folder, Item
-from covidct.records import SPLITS, TableError, read_records
+from covidct.records import TableError, read_records
 
 MAX_FILES = 200_000
 POSITIVE = re.compile(r"^(ct[ _-]?)?(covid([ _-]?19)?|sars[ _-]?cov[ _-]?2|positive|pos|1(\.0)?|true|yes)$", re.I)
@@ -126,12 +126,12 @@ def _generic(root: Path, files: list[Path]) -> Folder:
     labels = _Labels()
     for path in files:
         row = rows.get(path, {})
-        parts = [part for part in path.relative_to(root).parts[:-1]]
+        parts = list(path.relative_to(root).parts[:-1])
         split = SPLIT_NAMES.get(row.get("split", "").casefold(), row.get("split", "")) or lists.get(path, "")
         split = split or next((SPLIT_NAMES[p.casefold()] for p in parts if p.casefold() in SPLIT_NAMES), "")
         folders = [p for p in parts if p.casefold() not in SPLIT_NAMES and p.casefold() not in ("images", "data")]
         label = labels.read(row.get("label", "") or (folders[-1] if folders else ""), names[path])
-        known = {key: row.get(key, "") for key in FIELDS if key not in ("file", "label", "patient", "split")}
+        known: dict[str, Any] = {k: row.get(k, "") for k in FIELDS if k not in ("file", "label", "patient", "split")}
         figure = " ".join(row.get(key, "") for key in ("document", "page", "xref")) if row.get("xref") else ""
         folder.items.append(
             Item(
@@ -142,11 +142,19 @@ def _generic(root: Path, files: list[Path]) -> Folder:
                 split=split,
                 figure=figure,
                 patient_raw=row.get("patient", ""),
+                inpainted=_share(row.get("inpainted_fraction", "")),
                 **known,
             )
         )
     folder.add(*labels.findings())
     return folder
+
+
+def _share(text: str) -> float:
+    try:
+        return float(text or 0)
+    except ValueError:
+        return 0.0
 
 
 class _Labels:
@@ -225,7 +233,7 @@ def _tables(root: Path, files: list[Path], folder: Folder, ours: bool) -> dict[P
                 rows[path] = (
                     rows.get(path, {})
                     | {key: line[name] for key, name in columns.items() if name}
-                    | {k: line[k] for k in ("page", "xref") if k in line}
+                    | {k: line[k] for k in ("page", "xref", "inpainted_fraction") if k in line}
                 )
         if unknown:
             folder.add(
@@ -321,8 +329,3 @@ def _mismatch(
     severity: str, items: list[str], evidence: str, remedy: str, details: dict[str, Any] | None = None
 ) -> Finding:
     return Finding("mismatch", severity, tuple(items), evidence, remedy, details or {})
-
-
-def split_order() -> tuple[str, ...]:
-    """Train, val, test."""
-    return SPLITS

@@ -111,8 +111,6 @@ class Item:
     """patient id as the table spells it"""
     inpainted: float = 0.0
     """share of repaired pixels that the table states"""
-    reviewed: str = ""
-    """`true` where the table says that a person decided the label"""
 
 
 @dataclass
@@ -129,6 +127,8 @@ class Folder:
     """check -> why it could not be made; never the same as passed"""
     window: tuple[str, str] = ("", "")
     """dates between which documents may lie, ISO; empty: any"""
+    covered: dict[str, list[tuple[int, int, int, int]]] = field(default_factory=dict)
+    """by name, boxes in pixels that must not be shown: personal data"""
     _grey: dict[int, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
     _held: int = field(default=0, repr=False)
 

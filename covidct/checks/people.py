@@ -7,7 +7,7 @@ known by every name at once: the id, the case a caption names ("case 8", "Pt 1")
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -43,23 +43,33 @@ def case_key(item: Item, burned: Sequence[str] = ()) -> str:
 
 
 def check(
-    folder: Folder, same: Iterable[tuple[int, int]], burned: dict[int, Sequence[str]] | None = None
-) -> list[Finding]:
-    """Findings about identity and splits. ``same``: pairs of one picture; ``burned``: cases read in the pictures themselves."""
+    folder: Folder,
+    same: Sequence[tuple[int, int]],
+    burned: Mapping[int, Sequence[str]] | None = None,
+    alike: Sequence[tuple[int, int]] = (),
+) -> tuple[list[Finding], np.ndarray]:
+    """Findings about identity and splits, and the person (int) each picture shows as far as that is sure.
+
+    same: pairs of one picture; burned: cases read in the pictures themselves; alike: pairs that look like one scan.
+    """
     keys = [case_key(item, (burned or {}).get(i, ())) for i, item in enumerate(folder.items)]
     found = [*_several_ids(folder, keys), *_several_people(folder), *_both_labels(folder)]
-    people = components(len(folder.items), [[i.patient for i in folder.items], keys], same)
-    found += _patients_across(folder, people, keys, {i for pair in same for i in pair})
+    ids = [item.patient for item in folder.items]
+    people = components(len(folder.items), [ids, keys], same)
+    paired = {i for pair in [*same, *alike] for i in pair}
+    sure = _patients_across(folder, people, keys, paired)
+    found += sure
+    seen = {finding.items for finding in sure}
+    likely = _patients_across(folder, components(len(folder.items), [ids, keys], [*same, *alike]), keys, paired, True)
+    found += [finding for finding in likely if finding.items not in seen]
     found += _documents_across(folder)
-    groups = components(
-        len(folder.items), [[i.patient for i in folder.items], keys, [i.document for i in folder.items]], same
-    )
+    groups = components(len(folder.items), [ids, keys, [i.document for i in folder.items]], same)
     folder.metrics["people"] = {
-        "ids": len({i.patient for i in folder.items} - {""}),
+        "ids": len(set(ids) - {""}),
         "people": int(people.max() + 1) if len(people) else 0,
         "groups_with_documents": int(groups.max() + 1) if len(groups) else 0,
     }
-    return found
+    return found, people
 
 
 def components(count: int, keys: Sequence[Sequence[str]], pairs: Iterable[tuple[int, int]]) -> np.ndarray:
@@ -109,7 +119,7 @@ def _several_people(folder: Folder) -> list[Finding]:
         mixed = []
         for i in members:
             item = folder.items[i]
-            person = (_age(item.age), item.sex[:1].upper())
+            person = (stated_age(item.age), item.sex[:1].upper())
             if any(person):
                 stated.setdefault(person, []).append(i)
             told = _told(item.caption)
@@ -160,7 +170,9 @@ def _both_labels(folder: Folder) -> list[Finding]:
     return found
 
 
-def _patients_across(folder: Folder, people: np.ndarray, keys: list[str], paired: set[int]) -> list[Finding]:
+def _patients_across(
+    folder: Folder, people: np.ndarray, keys: list[str], paired: set[int], likely: bool = False
+) -> list[Finding]:
     found = []
     for members in _groups(people):
         where = folder.splits(members)
@@ -169,10 +181,11 @@ def _patients_across(folder: Folder, people: np.ndarray, keys: list[str], paired
         ids = sorted({folder.items[i].patient for i in members} - {""})
         named = sorted({keys[i] for i in members} - {""})
         why = "one patient id" if len(ids) == 1 else "the same picture" if not named else f"one case ({named[0]})"
+        why = "likely one person (slices of one scan)" if likely else why
         found.append(
             Finding(
                 "patient-across-splits",
-                "error",
+                "warning" if likely else "error",
                 folder.names(members),
                 f"{why} in {' and '.join(where)}: {len(members)} images, {len(ids)} patient ids",
                 "split by this group, never by id alone",
@@ -219,7 +232,8 @@ def _figure(item: Item) -> str:
     return f"figure {match[1].upper()}" if match else item.figure
 
 
-def _age(text: str) -> str:
+def stated_age(text: str) -> str:
+    """Age in whole years if a cell states one (``"45"``, ``"45 years"``), else empty (``"40+"``, ``"Young Child"``)."""
     match = re.fullmatch(r"\s*(\d{1,3})(?:\.0+)?\s*(?:y|years?)?\s*", text or "", re.I)
     return match[1] if match else ""
 

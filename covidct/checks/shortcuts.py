@@ -88,7 +88,8 @@ def scores(
     """P(COVID) of the test pictures and the model's name; where train and test are one set, out of fold."""
     if (table[train] == table[train[0]]).all():
         return np.full(len(test), 0.5), "constant"  # nothing differs: nothing to learn
-    best, name, kept = -1.0, "", np.zeros(0)
+    best, name = -1.0, ""
+    kept: Array = np.zeros(0)
     candidates = _models(seed)
     for title, model in candidates.items():
         fold = _out_of_fold(model, table[train], labels[train], groups[train], seed)

@@ -1,0 +1,133 @@
+"""What is burned into the pictures: dates of birth, names and ids; the label itself; the case a paper numbers.
+
+Reading is curation's (`curation.personal`, Tesseract). Where it or the program is absent every picture is *not checked*,
+which is not the same as clean, and the release gate refuses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import joblib
+
+from covidct.checks.model import Finding, Folder
+from covidct.checks.people import cases
+from covidct.matching.features import Array
+
+LABEL = re.compile(r"\b(?:n?covid|c[o0]v[il1]d|sars[\s-]*c[o0]v|2019[\s-]*n?c[o0]v|ncp\b|pneumonia)", re.I)
+"""a disease named in the picture: a classifier can read it; O and I as Tesseract sees them"""
+SEVERE = ("date of birth", "name", "id")
+
+
+@dataclass
+class Reading:
+    """What one picture says: pieces that identify a person by kind, disease names, numbered cases; or why unread."""
+
+    pieces: list[tuple[str, str]] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    cases: list[str] = field(default_factory=list)
+    boxes: list[tuple[int, int, int, int]] = field(default_factory=list)
+    """of the words around every piece, pixels"""
+    unread: str = ""
+
+
+def read_all(folder: Folder, jobs: int = -1) -> list[Reading]:
+    """Read every picture, ``jobs`` at a time. Sets ``not_checked["personal-data"]`` where nothing or not all could be read."""
+    try:
+        from curation import personal
+    except ImportError as error:
+        folder.not_checked["personal-data"] = f"curation is not installed ({error.name}): no picture was read"
+        return [Reading(unread="curation is not installed")] * len(folder.items)
+    if not personal.available():
+        folder.not_checked["personal-data"] = "tesseract is not installed (tesseract-ocr): no picture was read"
+        return [Reading(unread="tesseract is not installed")] * len(folder.items)
+
+    def one(index: int) -> Reading:
+        try:
+            return read(folder.grey(index), personal.lines, personal.personal)
+        except personal.NotChecked as error:
+            return Reading(unread=str(error))
+
+    # the work is done by the program tesseract, one process a picture: threads suffice
+    readings = joblib.Parallel(n_jobs=jobs, prefer="threads")(joblib.delayed(one)(i) for i in range(len(folder.items)))
+    unread = [i for i, reading in enumerate(readings) if reading.unread]
+    if unread:
+        folder.not_checked["personal-data"] = (
+            f"{len(unread)} of {len(readings)} pictures could not be read, e.g. {folder.items[unread[0]].name}: "
+            f"{readings[unread[0]].unread}"
+        )
+    return readings
+
+
+def read(grey: Array, lines: Callable[[Array], Sequence[Any]], personal: Callable[[str], Sequence[Any]]) -> Reading:
+    """Reading of one picture: ``lines`` gives its lines as words with boxes, ``personal`` the pieces of a text that matter."""
+    reading = Reading()
+    for words in lines(grey):
+        text = " ".join(word for word, _ in words)
+        pieces = [(str(kind), text[start:stop]) for start, stop, kind in personal(text)]
+        reading.pieces += pieces
+        reading.boxes += [box for _, box in words] if pieces else []
+        if LABEL.search(text):
+            reading.labels.append(text)
+        reading.cases += cases(text)
+    return reading
+
+
+def check(folder: Folder, readings: Sequence[Reading]) -> list[Finding]:
+    """Findings about personal data and about labels burned in, worst first."""
+    found = []
+    for kind in dict.fromkeys(kind for reading in readings for kind, _ in reading.pieces):
+        members = [i for i, reading in enumerate(readings) if any(k == kind for k, _ in reading.pieces)]
+        # an audit must not spread what it warns of: letters and digits are left out of the finding
+        texts = {folder.items[i].name: [masked(t) for k, t in readings[i].pieces if k == kind] for i in members}
+        found.append(
+            Finding(
+                "personal-data",
+                "error" if kind in SEVERE else "warning",
+                folder.names(members),
+                f"{len(members)} images show {_article(kind)}, e.g. {next(iter(texts.values()))[0]!r}",
+                "crop it off or mask it before anything is handed on; look at the files themselves, not only here",
+                {"kind": kind, "texts": texts},
+            )
+        )
+    named = [i for i, reading in enumerate(readings) if reading.labels]
+    if named:
+        found.append(
+            Finding(
+                "personal-data",
+                "error",
+                folder.names(named),
+                f"{len(named)} images have the label burned in, e.g. {readings[named[0]].labels[0]!r}",
+                "crop it off or mask it: a classifier can read it",
+                {"kind": "label", "texts": {folder.items[i].name: readings[i].labels for i in named}},
+            )
+        )
+    folder.metrics["burned_in"] = {
+        "read": sum(not reading.unread for reading in readings),
+        "unread": sum(bool(reading.unread) for reading in readings),
+        "personal": sum(bool(reading.pieces) for reading in readings),
+        "label": len(named),
+    }
+    return sorted(found, key=lambda f: (f.severity != "error", str(f.details["kind"])))
+
+
+def masked(text: str) -> str:
+    """The form of a text without its content: ``DOB: 03/11/1952`` -> ``AAA: 00/00/0000``."""
+    return re.sub(r"[^\W\d_]", "A", re.sub(r"\d", "0", text))
+
+
+def covered(folder: Folder, readings: Sequence[Reading]) -> dict[str, list[tuple[int, int, int, int]]]:
+    """Boxes to black out by picture name, so that the page shows where personal data stands and not what it says."""
+    return {folder.items[i].name: r.boxes for i, r in enumerate(readings) if r.boxes}
+
+
+def _article(kind: str) -> str:
+    return {"id": "an id", "age": "an age"}.get(kind, f"a {kind}")
+
+
+def burned(readings: Sequence[Reading]) -> dict[int, Sequence[str]]:
+    """Cases named in the pictures themselves, by position, where exactly one is named."""
+    return {i: r.cases for i, r in enumerate(readings) if len(set(r.cases)) == 1}
