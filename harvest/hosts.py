@@ -78,7 +78,7 @@ def rule_for(url: str, spacing: float, api_key: str = "") -> Rule:
             if name == "ncbi.nlm.nih.gov" and api_key:
                 return replace(rule, spacing=NCBI_WITH_KEY)
             return rule
-    return Rule(spacing=max(spacing, 0.0), backoff=0.1 if is_loopback(url) else 1.0)
+    return Rule(spacing=max(spacing, 0.0), backoff=0.05 if is_loopback(url) else 1.0)
 
 
 def same_site(url: str, other: str) -> bool:

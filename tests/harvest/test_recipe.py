@@ -20,7 +20,7 @@ from harvest.sample.serve import StandIn
 def drawn(tmp_path_factory):
     """Harvested figures of two papers and some articles, and the corpus that serves them."""
     root = tmp_path_factory.mktemp("recipe")
-    size = Size(ct_preprints=2, other_preprints=0, rows=2, articles=5, cases=0, volumes=0, release=0)
+    size = Size(ct_preprints=1, other_preprints=0, rows=2, articles=5, cases=0, volumes=0, release=0)
     write_corpus(root / "corpus", 4, size, ("preprints", "pmc"))
     run = CliRunner().invoke
     with StandIn(root / "corpus") as server:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import socket
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from harvest.sample.serve import Fault, StandIn, main
 from harvest.sample.store import StoreError
 
 WINDOW = "2020-01-19/2020-03-25"
-SIZE = Size(ct_preprints=5, other_preprints=3, rows=70, articles=8, cases=6, volumes=0, release=0)
+SIZE = Size(ct_preprints=2, other_preprints=1, rows=70, articles=8, cases=6, volumes=0, release=0)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +133,13 @@ def test_pages_of_the_site(server: StandIn) -> None:
     assert ElementTree.fromstring(jats.content).tag == "article"
     hits = get(server, f"/{host}/search/{quote('mice')}").text
     assert hits.count("highwire-cite-title") == 2 * hits.count("data-pisa-master"), "title spans are nested twice"
+    assert hits.count('class="nlm-surname"') >= hits.count("data-pisa-master") > 0
     assert "No Results" in get(server, f"/{host}/search/abcxyz").text
+    assert "pager-next" not in get(server, f"/{host}/search/{quote('mice')}?page=99").text
+    folder = row["jatsxml"].split("/", 3)[3].removesuffix(".source.xml")
+    figure = get(server, f"/{host}/{folder}/F1.large.jpg")
+    assert figure.headers["Content-Type"] == "image/jpeg" and figure.content[:3] == b"\xff\xd8\xff"
+    assert get(server, f"/{host}/{folder}/F9.large.jpg").status_code == 404
 
 
 def test_faults_then_success(corpus: Path) -> None:
@@ -229,6 +236,8 @@ def test_entrez_search_history_and_errors(server: StandIn) -> None:
     whole = get(server, f"/eutils/esummary.fcgi?db=pmc&WebEnv={found['webenv']}&query_key={found['querykey']}"
                         "&retmode=json&version=2.0").json()["result"]  # fmt: skip
     assert len(whole["uids"]) == int(found["count"])
+    text = get(server, f"/eutils/esummary.fcgi?db=pmc&WebEnv={found['webenv']}&query_key={found['querykey']}").content
+    assert [e.get("uid") for e in ElementTree.fromstring(text).iter("DocumentSummary")] == whole["uids"]
     none = get(server, f"{base}&term=abcXYZ")
     root = ElementTree.fromstring(none.content)
     assert root.findtext("Count") == "0" and root.findtext("ErrorList/PhraseNotFound") == "abcxyz"
@@ -271,6 +280,31 @@ def test_bucket_lists_versions_and_pages(corpus: Path) -> None:
         assert none.findtext("s:KeyCount", namespaces=space) == "0"
         missing = get(server, "/pmc-s3/PMC1.1/PMC1.1.xml")
         assert missing.status_code == 404 and b"NoSuchKey" in missing.content
+
+
+def test_oa_service_gives_one_or_two_links_and_spans_with_a_token(corpus: Path) -> None:
+    with StandIn(corpus, page_keys=2) as server:
+        opened = [a["pmcid"] for a in server.store.articles if a["open_access"]]
+        counts = {}
+        for ident in opened:
+            records = ElementTree.fromstring(get(server, f"/oa/oa.fcgi?id={ident}").content).find("records")
+            assert records is not None
+            links = records.findall("record/link")
+            assert records.get("returned-count") == str(len(links)) and links[0].get("format") == "tgz"
+            counts[len(links)] = links[-1].get("href", "")
+        assert set(counts) == {1, 2}
+        assert get(server, "/oa/" + counts[2].split("/", 3)[3]).content[:5] == b"%PDF-"
+        seen, query = [], "from=2000-01-01&until=2030-01-01 00:00:00"
+        while query:
+            root = ElementTree.fromstring(get(server, f"/oa/oa.fcgi?{query}").content)
+            found = [r.get("id") for r in root.findall("records/record")]
+            assert 0 < len(found) <= 2
+            seen += found
+            link = root.find("records/resumption/link")
+            query = "" if link is None else f"resumptionToken={link.get('token')}"
+        assert sorted(seen) == sorted(opened)
+        assert b"badArgument" in get(server, "/oa/oa.fcgi?from=yesterday").content
+        assert b"badResumptionToken" in get(server, "/oa/oa.fcgi?resumptionToken=x").content
 
 
 def test_oa_service_and_its_package(server: StandIn) -> None:
@@ -412,6 +446,19 @@ def test_without_the_token_no_server_is_needed(tmp_path: Path, capfd: pytest.Cap
     assert main(["--corpus", str(tmp_path / "none"), "--", "python", "-c", "print()", "{standin}"]) == 1
     assert "run python -m harvest.sample" in capfd.readouterr().err
     assert main(["--corpus", str(tmp_path), "--", "no-such-program"]) == 127
+
+
+def test_faults_and_the_log_from_the_command_line(corpus: Path, tmp_path: Path, capfd) -> None:
+    code = "import requests, sys; print([requests.get(sys.argv[1] + '/content/x').status_code for _ in range(3)])"
+    words = ["--corpus", str(corpus), "--fault", "limit,times=2,retry_after=7@^/content/", "--log", str(tmp_path / "l")]
+    assert main([*words, "--", "python", "-c", code, "{standin}"]) == 0
+    assert capfd.readouterr().out.strip() == "[429, 429, 404]"
+    log = [json.loads(line) for line in (tmp_path / "l").read_text().splitlines()]
+    assert [a["status"] for a in log] == [429, 429, 404] and log[0]["at"] < log[1]["at"]
+    for wrong in ("limit", "nosuch@/x", "limit,times=two@/x", "limit,colour=1@/x", "limit@("):
+        with pytest.raises(SystemExit):
+            main(["--corpus", str(corpus), "--fault", wrong, "--", "true"])
+        assert "fields: times" in capfd.readouterr().err
 
 
 def test_busy_port_is_an_error(corpus: Path) -> None:

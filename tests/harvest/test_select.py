@@ -1,0 +1,77 @@
+"""Words that select: COVID in the names of 2020, chest CT, and how likely."""
+
+from __future__ import annotations
+
+import pytest
+
+from harvest.select import chest_ct, ct_likelihood, is_covid, may_be_covid
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2019-nCoV",
+        "2019 nCoV",
+        "nCoV-2019",
+        "COVID-19",
+        "Covid19",
+        "SARS-CoV-2",
+        "SARS CoV 2",
+        "novel coronavirus",
+        "HCoV-19",
+        "pneumonia in Wuhan",
+        "Corona Virus Disease 2019",
+        "2019 novel coronavirus",
+        "new coronavirus",
+        "NCP: a pneumonia",
+    ],
+)
+def test_the_names_of_2020(text):
+    assert is_covid(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["SARS-CoV in 2003", "MERS", "Covidien stapler", "influenza", "NCP inhibitors", "bncov"]
+)
+def test_other_words_are_not_covid(text):
+    assert not is_covid(text)
+
+
+def test_ct_in_the_title_comes_first():
+    title = ct_likelihood("Chest CT findings in 100 patients", "")
+    abstract = ct_likelihood("Clinical features", "Computed tomography showed ground-glass opacities.")
+    neither = ct_likelihood("Transmission dynamics", "We model the spread.")
+    assert title > abstract > neither == 0
+    assert ct_likelihood("The CT value of RT-PCR", "") < title and ct_likelihood("we act and react", "") == 0
+
+
+@pytest.mark.parametrize(
+    ("caption", "wanted"),
+    [
+        ("Axial chest CT shows ground-glass opacities.", True),
+        ("High-resolution computed tomography (HRCT) of the lungs, lung window.", True),
+        ("CT scan of a pulmonary nodule in the right upper lobe", True),
+        ("Chest radiograph shows consolidation.", False),
+        ("Abdominal CT shows a liver mass.", False),
+        ("CT of the brain", False),
+        ("ROC curve of the model", False),
+        ("Flow diagram of patients who had chest CT", False),
+        ("(A) Chest X-ray and (B) chest CT.", True),
+        ("", False),
+    ],
+)
+def test_captions_of_chest_cts(caption, wanted):
+    assert (chest_ct(caption)[0] > 0) is wanted
+
+
+def test_a_caption_that_names_only_ct_needs_a_title_about_the_chest():
+    assert chest_ct("CT image of patient 1", "Sarcoidosis of the lung")[0] > 0
+    assert chest_ct("CT image of patient 1", "Fractures")[0] == 0
+    assert chest_ct("Axial chest CT")[0] > chest_ct("Chest CT, coronal reformat")[0]
+
+
+def test_in_articles_of_any_year_the_city_alone_is_no_covid():
+    older = "Patients of Tongji Hospital, Wuhan, who had sarcoidosis."
+    assert is_covid(older) and not may_be_covid(older)
+    for text in ("The outbreak of pneumonia in Wuhan", "Wuhan pneumonia", "2019-nCoV", "COVID-19 in Milan"):
+        assert may_be_covid(text)
