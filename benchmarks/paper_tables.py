@@ -1,142 +1,270 @@
 """Rows of the paper's tables with its own settings, in resumable pieces: minutes on a GPU, days on two cores.
 
-    python benchmarks/paper_tables.py --data PACK --root RELEASE         # make the pack (once, 30 MB), run nothing
-    python benchmarks/paper_tables.py --data PACK --minutes 9            # train until the minutes are used up; repeat
-    python benchmarks/paper_tables.py --data PACK --table-only           # what is finished, as Markdown
+    python -m benchmarks.paper_tables pack --release DIR --luna DIR --weights DIR --out PACK   # once, some 50 MB
+    python -m benchmarks.paper_tables --data PACK --minutes 9 --out RESULTS        # again until 'finished'
+    python -m benchmarks.paper_tables table --data PACK --results RESULTS/results.zip     # what there is
 
-PACK holds the 2020 release in a small form (pictures squeezed to 256×256, the release's own split), so that it travels
-to a machine without the rest. Rows are those that need no downloaded weights (Table III 'Rand.', Table VI Method 1), or
-with ``--weights imagenet`` all that need no LUNA. Each call continues where the last stopped. Reported besides the
-figures: training images per second, and the share of the card's peak that the arithmetic of the network comes to.
+PACK holds the 2020 release in a small form (pictures squeezed to 256×256; its own split and one that keeps patients and
+same pictures together), LUNA slices, and ImageNet weights (SqueezeNet 1.1 whole, ResNet-18 without four layers): all
+that a machine without network needs. Several runs share the card at once. RESULTS gets one small archive, results.zip:
+cards, histories, predictions; put it into PACK (or leave it in RESULTS) and the next call goes on from it.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import subprocess
-import sys
-import tempfile
+import multiprocessing
+import os
 import time
+import zipfile
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import typer
-from PIL import Image
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import covidct
-from covidct import metrics
-from covidct.files import sha256_bytes, write_bytes, write_json, write_text
-from covidct.pictures import encode
-from covidct.records import write_records
-from models import backbones, checkpoint, contrastive, data, engine, experiments, pretrain
+from covidct.files import write_json, write_text
+from models import backbones, checkpoint, contrastive, data, engine, experiments, finetune, pretrain
 from models.contrastive import SslRecipe
 from models.engine import Hardware
-from models.evaluate import evaluate
-from models.experiments import Encoder, Run
-from models.finetune import finetune, write
+from models.evaluate import predict
 from models.recipe import Recipe
 
 log = logging.getLogger("paper_tables")
 
-SIDE = 256
-LEAST_MINUTES = 0.3
+LEAST_MINUTES = 0.15
+ARCHIVE = "results.zip"
+SMALL = (".json", ".csv", ".md", ".log")
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12, "T4": 65e12, "V100": 125e12, "RTX 4090": 165e12}
-"""dense 16-bit multiply-add rate of a card, FLOP/s, from its maker's data sheet"""
+"""dense 16-bit rate of a card, FLOP/s, from its maker's data sheet"""
+PARTIAL, SQUEEZE = "partial:weights/resnet18_imagenet_partial.pth", "file:weights/squeezenet1_1_imagenet.pth"
 
 
-def pack(root: Path, out: Path) -> None:
-    """The release as records with pictures of SIDE×SIDE; widths and heights of the originals stay in the table."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "covidct.published", "--root", str(root), "--out", folder]
-        subprocess.run(command, check=True)
-        dataset = covidct.load(Path(folder))
-        records, hashes = dataset.records.copy(), []
-        for index, (picture, _) in enumerate(dataset):
-            small = encode(np.asarray(picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)))
-            write_bytes(out / str(records["file"].iloc[index]), small)
-            hashes.append(sha256_bytes(small))
-        records["sha256"] = hashes
-        write_records(out / "records.csv", records)
+@dataclass(frozen=True)
+class Job:
+    """One fine-tuning with one seed, after its encoder where it has one; ``chain`` empty: none."""
+
+    name: str
+    backbone: str
+    seed: int = 0
+    init: str = "random"
+    chain: tuple[str, ...] = ()
+    rotation: bool = False
+    scheme: str = "published"
+
+    @property
+    def folder(self) -> str:
+        return f"runs/{self.name}-{self.seed}"
+
+    @property
+    def encoder(self) -> str:
+        start = "random" if self.init == "random" else "imagenet"
+        return "-".join((self.backbone, start, *self.chain))
 
 
-def runs(kinds: str, weights: str) -> list[Run]:
-    """The runs that can be made here, cheapest first."""
-    found = experiments.runs(experiments.rows())
-    if weights == "random":
-        found = [run for run in found if (run.encoder.init if run.encoder else run.init) == "random"]
-    found = [run for run in found if not (run.encoder and ("luna" in run.encoder.chain or not run.encoder.chain))]
-    if kinds:
-        wanted = set(kinds.split(","))
-        unknown = wanted - {run.name for run in found}
-        if unknown:
-            raise typer.BadParameter(
-                f"expected runs among {', '.join(run.name for run in found)}; got {', '.join(unknown)}"
-            )
-        found = [run for run in found if run.name in wanted]
-    return sorted(found, key=lambda run: (run.encoder is not None, backbones.describe(run.backbone).parameters or 0))
+@dataclass(frozen=True)
+class Settings:
+    """What decides results besides a job; defaults are the paper's, SSL epochs are not in it."""
+
+    epochs: int = 50
+    ssl_epochs: int = 200
+    size: int = 224
+    batch: int = 16
+    ssl: dict[str, Any] = field(default_factory=dict)
+    accelerator: str = "auto"
+    precision: str = "auto"
+    graphs: bool = True
 
 
-def pretrained(
-    dataset: covidct.Dataset, encoder: Encoder, work: Path, hardware: Hardware, minutes: float, ssl_epochs: int
-) -> Path:
-    """Folder of the encoder, made if it is not there; raises Unfinished."""
-    out = work / "encoders" / encoder.name
-    if not (out / checkpoint.CARD).is_file():
-        recipe = SslRecipe(backbone=encoder.backbone, init=encoder.init, chain=encoder.chain, epochs=ssl_epochs)
+def plan(seeds: list[int]) -> list[list[Job]]:
+    """Tasks in order of importance; the jobs of a task run one after the other and share their encoder."""
+    heavy_first = ("densenet169", "efficientnet_b1", "densenet121", "vgg16", "efficientnet_b0", "resnet50")
+    order = (*heavy_first, "resnet18", "crnet")
+    transfer = [
+        ("resnet18-imagenet-partial", "resnet18", PARTIAL),
+        ("squeezenet1_1-imagenet", "squeezenet1_1", SQUEEZE),
+    ]
+    tasks: list[list[Job]] = []
+    for seed in seeds:
+        tasks += [[Job(f"{name}-random", name, seed)] for name in order]
+        tasks += [[Job(name, backbone, seed, init)] for name, backbone, init in transfer]
+    partial = [
+        ("resnet18-partial-ssl-covidct", PARTIAL, ("covidct",)),
+        ("resnet18-partial-ssl-luna", PARTIAL, ("luna",)),
+        ("resnet18-partial-self-trans", PARTIAL, ("luna", "covidct")),
+    ]
+    tasks.append([Job(name, "resnet18", seed, init, chain) for name, init, chain in partial for seed in seeds])
+    tasks.append([Job("resnet18-ssl-random-covidct", "resnet18", seed, "random", ("covidct",)) for seed in seeds])
+    tasks.append([Job("resnet18-partial-rotation", "resnet18", seed, PARTIAL, rotation=True) for seed in seeds])
+    for backbone in ("resnet50", "densenet169"):
+        tasks.append([Job(f"{backbone}-ssl-random-covidct", backbone, seed, "random", ("covidct",)) for seed in seeds])
+    for backbone in ("resnet18", "resnet50", "densenet169"):
+        name = f"{backbone}-ssl-random-luna-covidct"
+        tasks.append([Job(name, backbone, seed, "random", ("luna", "covidct")) for seed in seeds])
+    for name, backbone, init in (
+        ("resnet18-random", "resnet18", "random"),
+        *transfer,
+        ("crnet-random", "crnet", "random"),
+    ):
+        tasks.append([Job(f"{name}-grouped", backbone, seed, init, scheme="grouped") for seed in seeds])
+    return tasks
+
+
+def dataset_of(pack: Path, scheme: str) -> covidct.Dataset:
+    """The pack's pictures under one of its splits."""
+    return covidct.load(pack, scheme)
+
+
+def encoder_of(job: Job, pack: Path, work: Path, settings: Settings, minutes: float) -> Path:
+    """Folder of the pretrained encoder, made if it is not there (weights do not travel); raises Unfinished."""
+    out = work / "encoders" / job.encoder
+    if not (out / checkpoint.WEIGHTS).is_file():
+        dataset = dataset_of(pack, job.scheme)
+        recipe = SslRecipe(
+            job.backbone, local(job.init, pack), job.chain, settings.ssl_epochs, size=settings.size,
+            **{"resize": settings.size * 8 // 7, **settings.ssl},
+        )  # fmt: skip
+        sets = pretrain.read_sets(job.chain, pack / "luna", dataset, recipe.resize)
         result = contrastive.pretrain(
-            pretrain.read_sets(encoder.chain, None, dataset, recipe.resize),
+            sets,
             recipe,
             about={**data.describe(dataset), "transductive": False},
-            hardware=hardware,
-            cache=work / "states" / encoder.name,
+            hardware=Hardware(settings.accelerator, 1, settings.precision, graphs=settings.graphs),
+            # chains that begin alike share the states of their first set
+            cache=work / "states" / f"{job.backbone}-{job.encoder.split('-')[1]}",
             minutes=minutes,
         )
         pretrain.write(out, result)
     return out
 
 
-def one(
-    dataset: covidct.Dataset,
-    run: Run,
-    seed: int,
-    work: Path,
-    hardware: Hardware,
-    end: float,
-    epochs: int,
-    ssl_epochs: int,
-) -> None:
-    """Train and evaluate one run; raises Unfinished when the time is up."""
-    out = work / "runs" / f"{run.name}-{seed}"
-    options = run.options(seed)
-    if run.encoder:
-        folder = pretrained(dataset, run.encoder, work, hardware, (end - time.monotonic()) / 60, ssl_epochs)
-        options["init"] = f"encoder:{folder}"
-    left = (end - time.monotonic()) / 60
-    if left < LEAST_MINUTES:
+def local(init: str, pack: Path) -> str:
+    """``init`` with its file in the pack."""
+    kind, _, path = init.partition(":")
+    return f"{kind}:{pack / path}" if path else init
+
+
+def work_off(jobs: list[Job], pack: Path, work: Path, settings: Settings, end: float, threads: int) -> str:
+    """Run a task in this process until ``end`` (time.time()); gives a line for the log."""
+    torch.set_num_threads(threads)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    begin, done = time.time(), 0
+    for job in jobs:
+        if (work / job.folder / "predictions.csv").is_file():
+            continue
+        try:
+            one(job, pack, work, settings, end)
+        except engine.Unfinished as stopped:
+            return f"{job.name}-{job.seed}: {stopped}"
+        done += 1
+    return f"{jobs[0].name}: {done} runs, {time.time() - begin:.0f} s"
+
+
+def one(job: Job, pack: Path, work: Path, settings: Settings, end: float) -> None:
+    """Train one classifier and write its card, history and predictions; raises Unfinished when the time is up."""
+    minutes = (end - time.time()) / 60
+    if minutes < LEAST_MINUTES:
         raise engine.Unfinished("the time is up")
-    result = finetune(
-        dataset, Recipe(**options, epochs=epochs), hardware=hardware, cache=work / "states" / out.name, minutes=left
-    )
-    write(out, dataset, result)
+    init = local(job.init, pack)
+    if job.chain:
+        init = f"encoder:{encoder_of(job, pack, work, settings, minutes)}"
+        minutes = max((end - time.time()) / 60, 0.02)
+    dataset = dataset_of(pack, job.scheme)
+    recipe = Recipe(
+        job.backbone, init, rotation=job.rotation, seed=job.seed, epochs=settings.epochs, size=settings.size,
+        resize=settings.size * 8 // 7, batch=settings.batch,
+    )  # fmt: skip
+    hardware = Hardware(settings.accelerator, 1, settings.precision, graphs=settings.graphs)
+    # A state is no use where nothing stays, and of VGG-16 it has 2 GB
+    state = None if torch.cuda.is_available() else work / "states" / f"{job.name}-{job.seed}"
+    result = finetune.finetune(dataset, recipe, hardware=hardware, cache=state, minutes=minutes)
     device = "cuda" if result.card["training"]["device"] == "cuda" else "cpu"
-    table, summary = evaluate(dataset, *checkpoint.load(out), device=device)
-    write_text(out / "predictions.csv", table.to_csv(index=False, lineterminator="\n"))
-    write_json(out / "metrics.json", metrics.Metrics(summary).to_json())
-    state = work / "states" / out.name / engine.STATE
-    state.unlink(missing_ok=True)  # finished: its space is worth more than its return
+    rows = []
+    for subset in (dataset.val, dataset.test):
+        scores = predict(result.network, result.card, subset, device=device)
+        rows.append(subset.records[["image_id", "patient_id", "split", "label"]].assign(score=np.round(scores, 6)))
+    out = work / job.folder
+    write_text(out / "history.csv", finetune.table(result.history))
+    write_json(out / "card.json", {**result.card, "job": asdict(job)})
+    write_text(out / "predictions.csv", pd.concat(rows).to_csv(index=False, lineterminator="\n"))
+    if state is not None:
+        (state / engine.STATE).unlink(missing_ok=True)
 
 
-def arithmetic(backbone: str) -> float:
-    """Floating-point operations of training on one 224×224 picture: forward, and twice that for the gradients."""
+def arithmetic(backbone: str, size: int = 224) -> float:
+    """Floating-point operations of training on one picture: forward, and twice that for the gradients."""
     with torch.device("meta"):
-        model = backbones.build(backbone, 2)
-        picture = torch.empty(1, backbones.describe(backbone).channels, 224, 224)
+        model = backbones.build(backbone, 2, size=size)
+        picture = torch.empty(1, backbones.describe(backbone).channels, size, size)
     with FlopCounterMode(display=False) as counter:
         model.eval()(picture)
     return 3.0 * counter.get_total_flops()
+
+
+def speed(names: list[str], settings: Settings, steps: int = 30) -> list[dict[str, Any]]:
+    """Training images per second of each network alone on the device, step by step and replayed as a graph."""
+    rows = []
+    for name in names:
+        for graphs in (False, True):
+            hardware = Hardware(settings.accelerator, 1, settings.precision, graphs=graphs)
+            fabric = engine.open_fabric(hardware, name)
+            if graphs and fabric.device.type != "cuda":
+                continue
+            channels = backbones.describe(name).channels
+            torch.manual_seed(0)  # the same network and pictures with and without a graph: the losses must agree
+            model = engine.channels_last(backbones.build(name, 2, size=settings.size)).train()
+            loss_of = _Loss(model)
+            wrapped, optimizer = fabric.setup(loss_of, torch.optim.Adam(loss_of.parameters(), 1e-4, fused=True))
+            step = engine.step_of(fabric, wrapped, hardware)
+            pictures = torch.randn(settings.batch, channels, settings.size, settings.size).to(fabric.device)
+            pictures = pictures.contiguous(memory_format=torch.channels_last)
+            labels = (torch.arange(settings.batch) % 2).to(fabric.device)
+            for number in range(steps + 5):
+                if number == 5:
+                    _wait(fabric)
+                    begin = time.perf_counter()
+                optimizer.zero_grad(set_to_none=True)
+                loss = step(pictures, labels)
+                if loss.requires_grad:
+                    fabric.backward(loss)
+                optimizer.step()
+            _wait(fabric)
+            rate = steps * settings.batch / (time.perf_counter() - begin)
+            top = peak()[1]
+            share = rate * arithmetic(name, settings.size) / top if top else None
+            rows.append(
+                {
+                    "backbone": name,
+                    "graph": graphs,
+                    "images_per_second": round(rate, 1),
+                    "of_peak": share,
+                    "loss": round(float(loss.detach()), 5),
+                }
+            )
+            log.info("%s", rows[-1])
+    return rows
+
+
+class _Loss(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(self.network(images), labels)
+
+
+def _wait(fabric: engine.Fabric) -> None:
+    if fabric.device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def peak() -> tuple[str, float | None]:
@@ -147,82 +275,163 @@ def peak() -> tuple[str, float | None]:
     return name, next((value for key, value in PEAKS.items() if key in name), None)
 
 
-def markdown(work: Path) -> str:
-    """One line per run: mean over seeds, interval of each seed's mean over patients, beside the paper's."""
-    rows = {row.run.name: row for row in experiments.rows()}
-    device, top = peak()
+def bundle(work: Path, out: Path) -> None:
+    """Everything small of ``work`` as one archive, all or nothing."""
+    out.mkdir(parents=True, exist_ok=True)
+    part = out / f".{ARCHIVE}.part"
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(work.rglob("*")):
+            if path.is_file() and path.suffix in SMALL and "states" not in path.parts:
+                archive.write(path, path.relative_to(work))
+    part.replace(out / ARCHIVE)
+
+
+def unbundle(archive: Path, work: Path) -> None:
+    """Put the files of an archive that are not there yet into ``work``."""
+    with zipfile.ZipFile(archive) as found:
+        for info in found.infolist():
+            target = (work / info.filename).resolve()
+            if target.is_relative_to(work.resolve()) and not target.exists() and info.file_size < 16 * 1024**2:
+                found.extract(info, work)
+
+
+def _runs(work: Path) -> dict[str, list[tuple[dict[str, Any], pd.DataFrame]]]:
+    groups: dict[str, list[tuple[dict[str, Any], pd.DataFrame]]] = {}
+    for folder in sorted((work / "runs").glob("*-[0-9]*")):
+        if (folder / "predictions.csv").is_file():
+            card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+            table = pd.read_csv(folder / "predictions.csv", dtype={"image_id": str})
+            groups.setdefault(card["job"]["name"], []).append((card, table))
+    return groups
+
+
+def markdown(pack: Path, work: Path) -> str:
+    """One line per run name: each seed's AUC, and figures of the scores averaged over seeds with intervals."""
+    paper = {row.run.name: row for row in experiments.rows()}
     lines = [
-        f"Device of this table: {device}.",
-        "",
-        "| run | seeds | AUC: mean (each; 95 % of the first) | paper | accuracy | paper | F1 COVID | F1 non-COVID | paper "
-        "| hours | images/s | of peak |",
+        "| run | seeds | AUC per seed | mean AUC | AUC of the mean score (95 %, patients) | paper | accuracy | paper "
+        "| F1 COVID | F1 non-COVID | paper | minutes a run |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, row in rows.items():
-        folders = sorted(path.parent for path in (work / "runs").glob(f"{name}-[0-9]*/metrics.json"))
-        if not folders:
-            continue
-        tests = [json.loads((path / "metrics.json").read_text(encoding="utf-8"))["test"]["at_half"] for path in folders]
-        cards = [json.loads((path / "card.json").read_text(encoding="utf-8")) for path in folders]
-        mean = {key: np.mean([test[key] for test in tests]) for key in ("auc", "accuracy", "f1", "f1_noncovid")}
-        low, high = tests[0]["intervals"]["auc"]
-        each = ", ".join(f"{test['auc']:.3f}" for test in tests)
-        speed = float(np.mean([card["training"]["images_per_second"] for card in cards]))
-        share = f"{speed * arithmetic(row.run.backbone) / top:.1%}" if top else "–"
+    order = list(dict.fromkeys(job.name for task in plan([0]) for job in task))
+    groups = _runs(work)
+    for name in sorted(groups, key=lambda key: order.index(key) if key in order else len(order)):
+        runs = groups[name]
+        test = dataset_of(pack, runs[0][0]["job"]["scheme"]).test
+        scores = [
+            table.loc[table["split"] == "test"].set_index("image_id").loc[test.records["image_id"], "score"].to_numpy()
+            for _, table in runs
+        ]
+        single = [test.evaluate(score, replicates=0) for score in scores]
+        whole = test.evaluate(np.mean(scores, axis=0), replicates=2000, seed=0)
+        low, high = whole.intervals["auc"]
+        row = paper.get(name)
+        own = [f"{row.auc:.2f}", f"{row.accuracy:.2f}", f"{row.f1:.2f}"] if row else ["–"] * 3
+        mean = {key: np.mean([found[key] for found in single]) for key in ("auc", "accuracy", "f1", "f1_noncovid")}
+        minutes = np.mean([card["training"]["hours"] * 60 for card, _ in runs])
         lines.append(
-            f"| {name} | {len(folders)} | {mean['auc']:.3f} ({each}; {low:.3f}–{high:.3f}) | {row.auc:.2f} "
-            f"| {mean['accuracy']:.3f} | {row.accuracy:.2f} | {mean['f1']:.3f} | {mean['f1_noncovid']:.3f} | {row.f1:.2f} "
-            f"| {np.mean([card['training']['hours'] for card in cards]):.2f} | {speed:.0f} | {share} |"
+            f"| {name} | {len(runs)} | {', '.join(f'{found.auc:.3f}' for found in single)} | {mean['auc']:.3f} "
+            f"| {whole.auc:.3f} ({low:.3f}–{high:.3f}) | {own[0]} | {mean['accuracy']:.3f} | {own[1]} "
+            f"| {mean['f1']:.3f} | {mean['f1_noncovid']:.3f} | {own[2]} | {minutes:.1f} |"
         )
+    if (work / "speed.json").is_file():
+        found = json.loads((work / "speed.json").read_text(encoding="utf-8"))
+        lines += ["", f"Alone on {found['device']}, images of training per second:", ""]
+        lines += ["| network | graph | images/s | of the card's 16-bit peak |", "|---|---|---|---|"]
+        for row_ in found["rows"]:
+            share = f"{row_['of_peak']:.1%}" if row_["of_peak"] else "–"
+            graph = "yes" if row_["graph"] else "no"
+            lines.append(f"| {row_['backbone']} | {graph} | {row_['images_per_second']:.0f} | {share} |")
     return "\n".join(lines) + "\n"
 
 
-def main(
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command("pack")
+def pack_command(
+    release: Path = typer.Option(..., help="folder of the 2020 release"),
+    luna: Path = typer.Option(..., help="folder of LUNA16 slices or volumes, or of stage luna"),
+    weights: Path = typer.Option(..., help="folder of ImageNet weights (.pth)"),
+    out: Path = typer.Option(Path(".gpu-pack")),
+) -> None:
+    """Make the pack."""
+    from benchmarks import paper_pack
+
+    print(f"{out}: {paper_pack.make(release, luna, weights, out) / 1e6:.1f} MB")
+
+
+@app.command("table")
+def table_command(
     data_folder: Path = typer.Option(..., "--data", help="the pack"),
-    root: str = typer.Option("", help="folder of the 2020 release, to make the pack from"),
+    results: Path = typer.Option(..., help="results.zip"),
+    work: Path = typer.Option(Path("cache/paper_tables")),
+) -> None:
+    """Print what is finished."""
+    unbundle(results, work)
+    print(markdown(data_folder, work), end="")
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    context: typer.Context,
+    data_folder: Path = typer.Option(Path(".gpu-pack"), "--data", help="the pack"),
+    out: Path = typer.Option(Path("cache/paper_tables"), help="folder of results.zip"),
     work: Path = typer.Option(Path("cache/paper_tables"), help="folder of results and resumable states"),
     minutes: float = typer.Option(9.0, help="of this call"),
-    seeds: str = typer.Option("0"),
-    only: str = typer.Option("", help="runs, comma-separated; empty: all that can be made here"),
-    weights: str = typer.Option("random", help="random, or imagenet where torchvision can download"),
+    seeds: str = typer.Option("0,1,2"),
+    workers: int = typer.Option(3, help="runs that share the device"),
+    only: str = typer.Option("", help="beginnings of run names, comma-separated; empty: all"),
+    speed_of: str = typer.Option("", "--speed", help="networks to time alone first: all, or names"),
     epochs: int = typer.Option(50, help="of fine-tuning (IV.C.1: 50)"),
-    ssl_epochs: int = typer.Option(200, help="of pretraining (the paper does not say)"),
+    ssl_epochs: int = typer.Option(200, help="of pretraining, per set (the paper does not say)"),
+    size: int = typer.Option(224),
+    batch: int = typer.Option(16),
+    ssl_batch: int = typer.Option(128),
     accelerator: str = typer.Option("auto", help="auto, cpu or gpu"),
     precision: str = typer.Option("auto", help=", ".join(engine.PRECISIONS)),
-    compile: bool = typer.Option(False, help="torch.compile"),
-    table_only: bool = typer.Option(False, help="only print what is finished"),
+    graphs: bool = typer.Option(True, help="replay steps as CUDA graphs"),
 ) -> None:
-    """Train what is not finished yet, within the minutes."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    end = time.monotonic() + 60 * minutes
-    if root:
-        pack(Path(root), data_folder)
-        print(f"{data_folder}: packed")
+    """Train what is not finished yet, most important first, within the minutes."""
+    if context.invoked_subcommand:
         return
-    finished = True
-    if not table_only:
-        dataset = covidct.load(data_folder)
-        hardware = Hardware(accelerator, 1, precision, compile)
-        todo = [
-            (run, seed)
-            for seed in (int(value) for value in seeds.split(","))
-            for run in runs(only, weights)
-            if not (work / "runs" / f"{run.name}-{seed}" / "metrics.json").is_file()
-        ]
-        for run, seed in todo:
+    end = time.time() + 60 * minutes
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for archive in (out / ARCHIVE, data_folder / ARCHIVE):
+        if archive.is_file():
+            unbundle(archive, work)
+    settings = Settings(epochs, ssl_epochs, size, batch, {"batch": ssl_batch}, accelerator, precision, graphs)
+    if speed_of and not (work / "speed.json").is_file():
+        names = list(backbones.TABLE_2) if speed_of == "all" else speed_of.split(",")
+        write_json(work / "speed.json", {"device": peak()[0], "rows": speed(names, settings)})
+        bundle(work, out)
+    tasks = plan([int(value) for value in seeds.split(",")])
+    wanted = tuple(only.split(",")) if only else ("",)
+    tasks = [[job for job in task if job.name.startswith(wanted)] for task in tasks]
+    tasks = [[job for job in task if not (work / job.folder / "predictions.csv").is_file()] for task in tasks]
+    there = {path.stem for path in (data_folder / "splits").glob("*.csv")}
+    tasks = [task for task in tasks if task and task[0].scheme in there]
+    log.info("%d tasks to do on %s", len(tasks), peak()[0])
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    finished, lines = True, []
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        waiting: dict[Future[str], list[Job]] = {
+            pool.submit(work_off, task, data_folder, work, settings, end, threads): task for task in tasks
+        }
+        for future in as_completed(waiting):
+            jobs = waiting[future]
             try:
-                if (end - time.monotonic()) / 60 < LEAST_MINUTES:
-                    raise engine.Unfinished("the time is up")
-                one(dataset, run, seed, work, hardware, end, epochs, ssl_epochs)
-            except engine.Unfinished as stopped:
-                log.info("%s-%d: %s", run.name, seed, stopped)
-                finished = False
-                break
-    print(markdown(work))
+                lines.append(future.result())
+            except (ValueError, RuntimeError, OSError) as error:
+                lines.append(f"{jobs[0].name}: failed: {error}")
+            log.info("%s", lines[-1])
+            finished &= all((work / job.folder / "predictions.csv").is_file() for job in jobs)
+            bundle(work, out)
+    print(markdown(data_folder, work))
     print("finished" if finished else "unfinished: call again to continue")
     if not finished:
         raise typer.Exit(3)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

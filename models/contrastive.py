@@ -143,6 +143,7 @@ def pretrain(
         left = max(minutes - (time.monotonic() - started) / 60, 0.02) if minutes > 0 else 0.0
         rows = _contrast(
             fabric,
+            hardware,
             moco,
             part,
             recipe,
@@ -214,6 +215,7 @@ def build_moco(encoder: nn.Module, width: int, recipe: SslRecipe) -> MoCo:
 
 def _contrast(
     fabric: engine.Fabric,
+    hardware: Hardware,
     moco: MoCo,
     part: Unlabelled,
     recipe: SslRecipe,
@@ -235,6 +237,7 @@ def _contrast(
     )
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=recipe.epochs)
     wrapped, fabric_optimizer = fabric.setup(moco, optimizer)
+    graphed = engine.step_of(fabric, wrapped, hardware)
     images, aspect, view = part.images.to(fabric.device), part.aspect.to(fabric.device), recipe.view()
     last: dict[str, Tensor] = {}
 
@@ -247,15 +250,14 @@ def _contrast(
         numbers = views.random_numbers(len(part), seed, epoch).to(fabric.device)
 
         def loss_of(index: Tensor) -> Tensor:
-            index = index.to(fabric.device)
             query, key = views.two_views(images[index], aspect[index], numbers[index], view, normalise)
             order = torch.randperm(len(index)).to(fabric.device)  # the engine seeded it for this epoch
             query, key = (v.contiguous(memory_format=torch.channels_last) for v in (query, key))
-            loss, keys = wrapped(query, key, index + first_id, order)
+            loss, keys = graphed(query, key, index + first_id, order)
             last.update(keys=keys, ids=index + first_id)
             return loss
 
-        full = data.epoch_order(len(part), seed, epoch)
+        full = data.epoch_order(len(part), seed, epoch).to(fabric.device)
         steps = [index for index in full.split(recipe.batch) if len(index) == recipe.batch]
         rate = float(scheduler.get_last_lr()[0])
         loss = engine.train_epoch(

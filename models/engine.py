@@ -1,8 +1,9 @@
 """The training loop on Lightning Fabric: device, precision, data parallelism, exact resume, errors in plain words.
 
-A run is a sequence of epochs. Everything random in epoch e is drawn from (seed, e), and after each epoch the modules'
-states are written to ``folder/last.pt`` all or nothing: an interrupted run continues with the next epoch and ends, on a
-CPU with the same number of threads, in the same bits as one that was never interrupted.
+A run is a sequence of epochs. Everything random in epoch e is drawn from (seed, e), and after an epoch the modules'
+states are written to ``folder/last.pt`` all or nothing (after every epoch, unless that would take a tenth of the time):
+an interrupted run continues with the next epoch and ends, on a CPU with the same number of threads, in the same bits as
+one that was never interrupted.
 """
 
 from __future__ import annotations
@@ -28,11 +29,16 @@ from models import vision  # noqa: F401  before lightning, which imports torchvi
 from models.transforms import Evaluation
 
 from lightning.fabric import Fabric  # isort: skip
+from models.graphs import Graphed  # isort: skip
 
 log = logging.getLogger(__name__)
 
 PRECISIONS = ("auto", "32", "bf16", "16")
 STATE = "last.pt"
+SAVING_SHARE = 0.1
+"""of the time that writing states may take: on a fast card an epoch of VGG-16 is shorter than writing its 2 GB"""
+EVAL_BATCH = {"cpu": 32, "cuda": 256}
+"""images per forward pass without gradients"""
 CHECK_EVERY = 20
 """steps between looks at the loss on an accelerator, where each look waits for it"""
 
@@ -65,6 +71,8 @@ class Hardware:
     """auto: bf16 where the processor has it and the network gains by it, else 32"""
     compile: bool = False
     """torch.compile; on 2 CPU cores its compilation costs more than it gains"""
+    graphs: bool = True
+    """replay training steps as CUDA graphs (one CUDA device without compile; elsewhere nothing changes)"""
 
 
 def open_fabric(hardware: Hardware, backbone: str = "") -> Fabric:
@@ -102,6 +110,14 @@ def cpu_has_bf16() -> bool:
     """True if this CPU multiplies bf16 in hardware; where torch cannot tell, False (bf16 would be emulated, slowly)."""
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(probe and probe())
+
+
+def step_of(fabric: Fabric, model: nn.Module, hardware: Hardware) -> Callable[..., Any]:
+    """What to call for the loss in training: ``model``, or its steps replayed as a CUDA graph where that can be."""
+    scaled = str(fabric._precision.precision) == "16-mixed"  # its scaler looks at every step's gradients
+    if fabric.device.type != "cuda" or fabric.world_size > 1 or hardware.compile or scaled or not hardware.graphs:
+        return model
+    return Graphed(fabric, model)
 
 
 def channels_last(model: nn.Module) -> nn.Module:
@@ -143,8 +159,9 @@ def train_epoch(
 ) -> float:
     """One pass: for each index batch ``loss_of(index)`` → backward → step. Returns the mean loss over images.
 
-    ``loss_of`` gets this process's part of the batch and gives its mean loss. ``after_step`` runs after each step
-    (MoCo moves its key encoder there). ``mode(model)`` puts it in training mode (a frozen extractor stays in eval).
+    ``loss_of`` gets this process's part of the batch and gives its mean loss; a loss that needs no gradient has been
+    propagated already (models.graphs). ``after_step`` runs after each step (MoCo moves its key encoder there).
+    ``mode(model)`` puts it in training mode (a frozen extractor stays in eval).
     Raises Diverged and OutOfMemory.
     """
     mode(model)
@@ -159,7 +176,8 @@ def train_epoch(
             mine, factor = shard(fabric, index)
             optimizer.zero_grad(set_to_none=True)
             loss = loss_of(mine) * factor
-            fabric.backward(loss)
+            if loss.requires_grad:
+                fabric.backward(loss)
             optimizer.step()
             if after_step is not None:
                 after_step()
@@ -219,23 +237,36 @@ def run(
     history = load_state(path, parts, mark) if path is not None else []
     if history and fabric.is_global_zero:
         log.info("resumed after epoch %d of %d from %s", len(history), epochs, path)
-    started, slowest = time.monotonic(), 0.0
+    started = saved = time.monotonic()
+    slowest, cost, kept = 0.0, 0.0, len(history)
+
+    def keep() -> None:
+        nonlocal saved, cost, kept
+        if path is None or kept == len(history):
+            return
+        begin = time.monotonic()
+        if fabric.is_global_zero:
+            save_state(path, parts, mark, history)
+        fabric.barrier()
+        saved, kept = time.monotonic(), len(history)
+        cost = saved - begin
+
     for epoch in range(len(history), epochs):
         if stop is not None and stop(history):
             break
         begin = time.monotonic()
-        if minutes > 0 and begin - started + slowest > minutes * 60:
+        if minutes > 0 and _agreed(fabric, begin - started + slowest > minutes * 60):
+            keep()
             raise Unfinished(f"stopped after epoch {epoch} of {epochs} ({minutes:g} minutes); run it again to continue")
         with seeded(seed, epoch, fabric.global_rank):
             row = {"epoch": float(epoch), **{key: float(value) for key, value in one_epoch(epoch).items()}}
         history.append(row)
-        if path is not None:
-            if fabric.is_global_zero:
-                save_state(path, parts, mark, history)
-            fabric.barrier()
+        if _agreed(fabric, (time.monotonic() - saved) * SAVING_SHARE >= cost):
+            keep()
         slowest = max(slowest, time.monotonic() - begin)
         if on_epoch is not None and fabric.is_global_zero:
             on_epoch(epoch, row)
+    keep()
     return history
 
 
@@ -280,10 +311,14 @@ def load_state(path: Path, parts: Mapping[str, Any], mark: str) -> list[dict[str
 
 @torch.no_grad()
 def probabilities(
-    model: nn.Module, images: Tensor, transform: Evaluation, *, batch: int = 32, device: torch.device | str = "cpu"
+    model: nn.Module, images: Tensor, transform: Evaluation, *, batch: int = 0, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """Softmax of the logits for uint8 N×1×H×W pictures: float32 N×classes on the CPU; puts the model in eval mode."""
+    """Softmax of the logits for uint8 N×1×H×W pictures: float32 N×classes on the CPU; puts the model in eval mode.
+
+    ``batch``: images per forward pass; 0: what suits the device (EVAL_BATCH).
+    """
     model.eval()
+    batch = batch or EVAL_BATCH.get(torch.device(device).type, 32)
     rows = []
     try:
         for part in images.split(batch):
@@ -297,6 +332,11 @@ def probabilities(
 def is_ours(error: BaseException) -> bool:
     """True for errors whose message is written for the user; anything else is a fault and keeps its traceback."""
     return isinstance(error, OSError) or type(error).__module__.split(".")[0] in ("models", "covidct")
+
+
+def _agreed(fabric: Fabric, decision: bool) -> bool:
+    """The first process's decision for all: their clocks differ, and one that stops alone leaves the others."""
+    return bool(fabric.broadcast(decision)) if fabric.world_size > 1 else decision
 
 
 def _is_terminal() -> bool:

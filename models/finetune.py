@@ -92,6 +92,7 @@ def finetune(
     parts = {"objective": objective, "optimizer": optimizer, "scheduler": scheduler, "best": best, "clock": clock}
     compiled = cast(nn.Module, torch.compile(objective)) if hardware.compile else objective
     wrapped, fabric_optimizer = fabric.setup(compiled, optimizer)
+    step = engine.step_of(fabric, wrapped, hardware)
     train = train.to(fabric.device)
 
     def one_epoch(epoch: int) -> dict[str, float]:
@@ -100,13 +101,12 @@ def finetune(
         turns = _turns(recipe, len(train), epoch, fabric.device)
 
         def loss_of(index: Tensor) -> Tensor:
-            index = index.to(fabric.device)
             inputs = view(train.images[index], train.aspect[index], numbers[index])
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-            loss: Tensor = wrapped(inputs, train.labels[index], None if turns is None else turns[index])
+            loss: Tensor = step(inputs, train.labels[index], None if turns is None else turns[index])
             return loss
 
-        order = data.epoch_order(len(train), recipe.seed, epoch)
+        order = data.epoch_order(len(train), recipe.seed, epoch).to(fabric.device)
         rate = float(scheduler.get_last_lr()[0])
         loss = engine.train_epoch(
             fabric,
@@ -144,8 +144,8 @@ def finetune(
         "threads": torch.get_num_threads(),
     }
     network.load_state_dict(best.weights)
+    scores = engine.probabilities(network, val.images, plain, device=fabric.device)[:, 1].numpy()
     network = network.to("cpu").eval()
-    scores = engine.probabilities(network, val.images, plain)[:, 1].numpy()
     card = classifier_card(dataset, recipe, normalise, report, best.epoch, val, scores, training)
     return Result(network, card, history, scores, fabric.is_global_zero)
 

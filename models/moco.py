@@ -135,8 +135,9 @@ class MoCo(nn.Module):
     @torch.no_grad()
     def momentum_update(self) -> None:
         """Eq. 2: θ_k ← m·θ_k + (1 − m)·θ_q. Batch norm's running statistics are each encoder's own."""
-        for key, query in zip(self.key.parameters(), self.query.parameters(), strict=True):
-            key.mul_(self.momentum).add_(query, alpha=1 - self.momentum)
+        keys, queries = list(self.key.parameters()), list(self.query.parameters())
+        torch._foreach_mul_(keys, self.momentum)
+        torch._foreach_add_(keys, queries, alpha=1 - self.momentum)
 
     @torch.no_grad()
     def enqueue(self, keys: Tensor, ids: Tensor | None = None) -> None:
@@ -147,10 +148,10 @@ class MoCo(nn.Module):
                 f"MoCo: expected a batch of at most {size} (the queue), got {count}; lengthen the queue to at least "
                 f"{count} or lower the batch size"
             )
-        places = (int(self.pointer) + torch.arange(count, device=self.queue.device)) % size
+        places = (self.pointer + torch.arange(count, device=self.queue.device)) % size  # no look at its value: no wait
         self.queue[places] = keys.to(self.queue.dtype)
         self.queue_ids[places] = -1 if ids is None else ids.to(self.queue_ids)
-        self.pointer.fill_((int(self.pointer) + count) % size)
+        self.pointer.copy_((self.pointer + count) % size)
 
     def step_done(self, keys: Tensor, ids: Tensor, gather: Callable[[Tensor], Tensor] | None = None) -> None:
         """After the optimiser's step: Eq. 2 and the queue. ``gather`` joins the batches of all processes, in order."""

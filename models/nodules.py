@@ -69,6 +69,7 @@ def train(
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=recipe.period)
     best, clock = Best(), Clock()
     wrapped, fabric_optimizer = fabric.setup(objective, optimizer)
+    step = engine.step_of(fabric, wrapped, hardware)
     aspect = torch.ones(len(labels), device=fabric.device)
 
     def one_epoch(epoch: int) -> dict[str, float]:
@@ -78,7 +79,7 @@ def train(
         def loss_of(index: Tensor) -> Tensor:
             index = index.to(fabric.device)
             inputs = view(images[index], aspect[index], numbers[index])
-            loss: Tensor = wrapped(inputs.contiguous(memory_format=torch.channels_last), labels[index])
+            loss: Tensor = step(inputs.contiguous(memory_format=torch.channels_last), labels[index])
             return loss
 
         rate = float(scheduler.get_last_lr()[0])
