@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,32 +13,60 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text cells; ``note`` is printed under it."""
+    """A table of text cells; ``note`` is printed under it.
+
+    ``groups``: titles over several columns, as (title, number of columns); together they span the header. ``strong``:
+    columns (from 0) that hold this run's own figures.
+    """
 
     header: list[str]
     rows: list[list[str]]
     caption: str = ""
     note: str = ""
+    groups: list[tuple[str, int]] = field(default_factory=list)
+    strong: tuple[int, ...] = ()
+
+    @property
+    def flat_header(self) -> list[str]:
+        """One line of titles, for Markdown: group and column together."""
+        over = [title for title, span in self.groups for _ in range(span)] or [""] * len(self.header)
+        return [", ".join(filter(None, pair)) for pair in zip(over, self.header, strict=True)]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing as SVG text, or a picture as a data address; ``name`` becomes the file."""
+    """A drawing as SVG text, or a picture as PNG bytes; ``name`` becomes the file."""
 
     name: str
     caption: str
     svg: str = ""
-    address: str = ""
+    png: bytes = b""
+    wide: bool = False
+    """takes the page's whole width"""
+
+    @property
+    def file(self) -> str:
+        return f"{self.name}.{'svg' if self.svg else 'png'}"
+
+    @property
+    def content(self) -> bytes:
+        return (self.svg + "\n").encode() if self.svg else self.png
+
+    @property
+    def address(self) -> str:
+        """The picture inside the page."""
+        return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report."""
+    """A part of the report. ``closed``: the page shows its tables only when asked."""
 
     title: str
     text: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
+    closed: bool = False
 
 
 def render(parts: list[Section], title: str, template: str) -> str:

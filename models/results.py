@@ -7,14 +7,16 @@ import json
 import logging
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from covidct import pairs
+from covidct import metrics, pairs
+from models import compare
 from models.experiments import Row, runnable
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,8 @@ class Result:
     predictions: pd.DataFrame
     """val and test"""
     history: list[dict[str, float]]
+    embedding: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """t-SNE of the test images, before training and after; empty where it was not made"""
 
     @property
     def run(self) -> str:
@@ -67,28 +71,47 @@ class Group:
     run: str
     results: tuple[Result, ...]
 
+    @cached_property
+    def figures(self) -> dict[str, dict[str, Any]]:
+        """Test figures at 0.5: mean over seeds, deviation between them, 95 % interval of the mean (covidct.pairs)."""
+        first = self.results[0]
+        if len(self.results) == 1:
+            return {
+                name: {"mean": first.figure(name), "deviation": float("nan"), "interval": first.interval(name)}
+                for name in metrics.NAMES
+            }
+        tables = [result.test.sort_values("image_id") for result in self.results]
+        scores = np.stack([table["score"].to_numpy(float) for table in tables])
+        at_half = first.summary["test"]["at_half"]
+        replicates, seed = int(at_half["replicates"]), int(at_half["seed"])
+        patients = tables[0]["patient_id"].astype(str).to_numpy()
+        return pairs.over_seeds(tables[0]["label"], scores, patients, replicates=replicates, seed=seed)
+
     def mean(self, name: str) -> float:
         """Mean over seeds of a test figure."""
-        return float(np.mean([result.figure(name) for result in self.results]))
+        return float(self.figures[name]["mean"])
 
     def spread(self, name: str) -> float:
         """Standard deviation over seeds; NaN for one seed."""
-        values = [result.figure(name) for result in self.results]
-        return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+        return float(self.figures[name]["deviation"])
+
+    def interval(self, name: str) -> tuple[float, float]:
+        """95 % interval of the mean over patients and, for several, seeds; NaN where undefined."""
+        low, high = self.figures[name]["interval"]
+        return float(low), float(high)
 
     @property
     def middle(self) -> Result:
-        """The seed with the middle AUC: its curves and intervals stand for the run."""
+        """The seed with the middle AUC: its curves and maps stand for the run."""
         ordered = sorted(self.results, key=lambda result: (result.figure("auc"), result.key))
         return ordered[(len(ordered) - 1) // 2]
 
     def show(self, name: str) -> str:
-        """``0.78 (0.68–0.87)`` for one seed; for several ``0.77 ± 0.02, 3 seeds (…)``, interval of the middle one."""
-        low, high = self.middle.interval(name)
+        """``0.78 (0.68–0.87)``; for several seeds their mean and deviation, ``0.77 ± 0.02 (0.66–0.86)``."""
+        low, high = self.interval(name)
         interval = "" if np.isnan(low) else f" ({low:.2f}–{high:.2f})"
-        if len(self.results) == 1:
-            return f"{number(self.mean(name))}{interval}"
-        return f"{number(self.mean(name))} ± {self.spread(name):.2f}, {len(self.results)} seeds{interval}"
+        deviation = "" if np.isnan(self.spread(name)) else f" ± {self.spread(name):.2f}"
+        return f"{number(self.mean(name))}{deviation}{interval}"
 
 
 def number(value: float) -> str:
@@ -108,9 +131,10 @@ def collect(evaluate: Path, finetune: Path, split_hash: str) -> tuple[list[Resul
                 continue
             card = json.loads((finetune / folder.name / "card.json").read_text(encoding="utf-8"))
             predictions = pd.read_csv(folder / "predictions.csv", keep_default_na=False)
-            result = Result(
-                folder.name, summary, card, predictions, read_history(finetune / folder.name / "history.csv")
-            )
+            history = read_history(finetune / folder.name / "history.csv")
+            points = folder / "embedding.csv"
+            embedding = pd.read_csv(points, keep_default_na=False) if points.is_file() else pd.DataFrame()
+            result = Result(folder.name, summary, card, predictions, history, embedding)
             for name in FIGURES:
                 result.figure(name)
             found.append(result)
@@ -134,44 +158,88 @@ def group(results: Iterable[Result]) -> dict[str, Group]:
     return {run: Group(run, tuple(sorted(items, key=lambda item: item.seed))) for run, items in sorted(names.items())}
 
 
+HEADER = ["", "paper", "ours", "paper", "ours, COVID", "ours, non-COVID", "paper", "ours", "seeds", "what differs"]
+GROUPS = [("", 1), ("accuracy", 2), ("F1", 3), ("AUC", 2), ("", 2)]
+OWN = (2, 4, 5, 7)
+"""columns of HEADER with our figures"""
+
+
 def table(rows: Iterable[Row], groups: dict[str, Group]) -> list[list[str]]:
-    """Lines of one of Tables III–VII: title, then paper and ours for accuracy, F1 and AUC, then what differs."""
+    """Lines of one of Tables III–VII under HEADER: the paper's accuracy, F1 and AUC beside ours, and what differs."""
     lines = []
     for row in rows:
-        paper = [f"{value:.2f}" for value in (row.accuracy, row.f1, row.auc)]
+        accuracy, f1, auc = (f"{value:.2f}" for value in (row.accuracy, row.f1, row.auc))
         found = groups.get(row.run.name)
         if found is None:
-            ours = ["–"] * 3
             note = "not run" if runnable(row.run) else "not run: no ImageNet weights exist for it"
+            lines.append([row.title, accuracy, "–", f1, "–", "–", auc, "–", "–", note])
         else:
-            ours = [found.show(name) for name in FIGURES]
-            note = differs(found)
-        lines.append([row.title, *[cell for pair in zip(paper, ours, strict=True) for cell in pair], note])
+            ours = [found.show(name) for name in ("accuracy", "f1", "f1_noncovid", "auc")]
+            seeds = str(len(found.results))
+            lines.append([row.title, accuracy, ours[0], f1, ours[1], ours[2], auc, ours[3], seeds, differs(found)])
     return lines
 
 
+FINETUNING = {"size": 224, "epochs": 50, "batch": 16, "learning_rate": 1e-4, "period": 10, "crop": 0.5}
+"""sections IV.A to IV.C.1"""
+PRETRAINING = {"size": 224, "batch": 128, "learning_rate": 0.015, "momentum": 0.999, "queue": 512, "hidden": 2048}
+"""sections III.C and IV.E.2; epochs and temperature are not in the paper"""
+UNSTATED = ("epochs", "temperature")
+WORDS = {"learning_rate": "rate", "period": "cosine period"}
+
+
 def differs(found: Group) -> str:
-    """What of a run is not as in the paper: input size, epochs, rate, the kind of initial weights, what SSL saw."""
-    recipe = found.middle.card["recipe"]
-    paper = {"size": 224, "epochs": 50, "batch": 16, "learning_rate": 1e-4, "period": 10}
-    notes = [f"{name} {recipe[name]}" for name, value in paper.items() if recipe.get(name) != value]
-    if str(recipe.get("init", "")).startswith(("file:", "partial:")):
-        notes.append("weights from a file" if recipe["init"].startswith("file:") else "incomplete ImageNet weights")
+    """What of a run is not as in the paper: settings, the kind of initial weights, what SSL did and saw."""
+    card = found.middle.card
+    recipe = card["recipe"]
+    notes = _unlike(recipe, FINETUNING)
+    init = str(recipe.get("init", ""))
+    if init.startswith("file:"):
+        notes.append("weights from a file")
+    if init.startswith("partial:"):
+        notes.append("incomplete ImageNet weights")
+    before = card.get("start")
+    if isinstance(before, dict) and before.get("recipe", {}).get("chain"):
+        ssl = before["recipe"]
+        stated = [f"{WORDS.get(name, name)} {_plain(ssl[name])}" for name in UNSTATED if name in ssl]
+        notes.append("SSL: " + ", ".join(_unlike(ssl, PRETRAINING) + stated))
     if found.middle.summary.get("transductive"):
         notes.append("SSL saw val and test pictures (transductive)")
     return "; ".join(notes)
 
 
+def _unlike(recipe: dict[str, Any], paper: dict[str, float]) -> list[str]:
+    return [
+        f"{WORDS.get(name, name)} {_plain(recipe[name])} ({_plain(value)})"
+        for name, value in paper.items()
+        if name in recipe and recipe[name] != value
+    ]
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
 def comparisons(groups: dict[str, Group]) -> list[dict[str, Any]]:
-    """Every two runs on the same test images: AUC difference with a patient-clustered interval and DeLong's p."""
+    """Two runs on the same test images, all their seeds: covidct.pairs.compare with both names.
+
+    Those are compared that share a network, and the run with the highest AUC with every other.
+    """
     found = []
     names = list(groups)
+    best = max(names, key=lambda run: np.nan_to_num(groups[run].mean("auc"), nan=-1.0), default="")
+    backbone = {run: group.middle.card["backbone"] for run, group in groups.items()}
+    tables = {
+        run: [result.test.assign(patient_id=result.test["patient_id"].astype(str)).set_index("image_id").sort_index()
+              for result in group.results]
+        for run, group in groups.items()
+    }  # fmt: skip
     for index, first in enumerate(names):
         for second in names[index + 1 :]:
-            a, b = groups[first].middle.test, groups[second].middle.test
-            both = a.merge(b, on="image_id", suffixes=("_a", "_b"))
-            if len(both) != len(a) or both["label_a"].nunique() < 2:
+            if backbone[first] != backbone[second] and best not in (first, second):
                 continue
-            result = pairs.compare(both["label_a"], both["score_a"], both["score_b"], both["patient_id_a"])
-            found.append({"a": first, "b": second, **result})
+            try:
+                found.append({"a": first, "b": second, **compare.compare(tables[first], tables[second])})
+            except compare.CompareError as error:
+                log.warning("%s and %s are not compared: %s", first, second, error)
     return found

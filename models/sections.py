@@ -1,21 +1,17 @@
-"""Sections of the report that follow the paper: results, Table I, Table II, Tables III–VII, Figure 5, failures."""
+"""Sections of the report that follow the paper: results, Table I, Table II, Tables III–VII."""
 
 from __future__ import annotations
 
-import base64
 import io
-import json
 import logging
-from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
 import covidct
-from covidct import summary
-from models import backbones, experiments, results
+from covidct import metrics, summary
+from models import backbones, experiments, plots, results
 from models.page import Figure, Section, Table
 from models.results import Group, Result
 
@@ -31,45 +27,73 @@ TITLES = {
 }
 RELEASE = 349 + 397
 """images of the 2020 release (Table I)"""
-LONGEST = 12
-"""reasons of failures that are listed before the rest is counted"""
+HEADLINE = ("auc", "accuracy", "precision", "recall", "f1", "f1_noncovid")
+NO_LUNG = {
+    "border": "no lung: outer 3 pixels",
+    "size": "no picture: width and height",
+    "container": "no picture: file form",
+}
+"""shortcut baselines (covidct.checks) that stand in the headline table"""
 
 
-def headline(dataset: covidct.Dataset, groups: dict[str, Group]) -> Section:
-    """What was measured, and how to read it."""
+def headline(dataset: covidct.Dataset, groups: dict[str, Group], shortcuts: dict[str, Any]) -> Section:
+    """What was measured, and how to read it; what sees no lung stands in the same table."""
     test = dataset.test.records
     lines = [
+        "This is research software on pictures from publications. It is not a medical device: nothing here may be used "
+        "for diagnosis.",
         f"Dataset {dataset.version}: {len(dataset)} images of {dataset.records['patient_id'].nunique()} patients; "
         f"the test split has {len(test)} images of {test['patient_id'].nunique()} patients.",
-        "COVID is the positive class of every figure. Ranges in brackets are 95 % bootstrap intervals over patients, "
-        "not images. The test split was read once per model, after everything was chosen on val.",
-        "This is research software on pictures from publications; none of these models is a medical device.",
     ]
     unreviewed = int((~dataset.records["reviewed"]).sum())
     if unreviewed:
         lines.append(f"{unreviewed} labels are proposals no person has reviewed.")
-    rows = [
-        [
-            run,
-            *(found.show(name) for name in ("auc", "accuracy", "precision", "recall", "f1")),
-            found.show("f1_noncovid"),
-        ]
-        for run, found in groups.items()
-    ]
-    header = ["run", "AUC", "accuracy", "precision", "recall", "F1 (COVID)", "F1 (non-COVID)"]
+    rows = [[run, str(len(found.results)), *(found.show(name) for name in HEADLINE)] for run, found in groups.items()]
+    for name, title in NO_LUNG.items():
+        if rows and name in shortcuts:
+            rows.append([title, "–", baseline(shortcuts[name]), *["–"] * (len(HEADLINE) - 1)])
+    header = ["run", "seeds", "AUC", "accuracy", "precision", "recall", "F1 (COVID)", "F1 (non-COVID)"]
     note = (
-        "At threshold 0.5. The scripts of 2020 counted non-COVID as positive, so the paper's F1 may be of either class."
+        "Called COVID at 0.5. COVID is the positive class; the scripts of 2020 counted non-COVID as positive for F1, "
+        "so both are given. In brackets 95 % bootstrap intervals over patients, not images; of several seeds the mean, "
+        "its deviation, and an interval over patients and seeds. The test split was read once per model, after "
+        "everything was chosen on val."
     )
-    tables = [Table(header, rows, "Test split", note)] if rows else []
     if not rows:
         lines.append("No model has been evaluated on this split yet: run `dvc repro evaluate`.")
-    return Section("Results", lines, tables)
+        return Section("Results", lines)
+    lines.append(
+        f'Load a model in Python with models.load("{groups[next(iter(groups))].middle.key}"), score pictures with '
+        "covidct predict, compare two runs with python -m models.compare A B."
+    )
+    figures = [
+        Figure("auc", "AUC on test with its interval; the paper's figure where it has one", _forest(groups, shortcuts))
+    ]
+    return Section("Results", lines, [Table(header, rows, "Test split", note, strong=(2,))], figures)
+
+
+def baseline(row: dict[str, Any]) -> str:
+    """AUC and interval of a shortcut baseline."""
+    low, high = row["interval"]
+    return f"{float(row['auc']):.2f}" + ("" if low is None else f" ({low:.2f}–{high:.2f})")
+
+
+def _forest(groups: dict[str, Group], shortcuts: dict[str, Any]) -> str:
+    paper = {row.run.name: row.auc for row in experiments.rows()}
+    lines = [
+        plots.Line(run, found.mean("auc"), *found.interval("auc"), paper.get(run)) for run, found in groups.items()
+    ]
+    for name, title in NO_LUNG.items():
+        if name in shortcuts:
+            low, high = (float("nan") if value is None else float(value) for value in shortcuts[name]["interval"])
+            lines.append(plots.Line(title, float(shortcuts[name]["auc"]), low, high, None, baseline=True))
+    return plots.forest(lines)
 
 
 def table_one(dataset: covidct.Dataset) -> Section:
     """Table I and section III.A for this dataset, beside the paper's where it is the 2020 release."""
     records = dataset.records
-    published = int(records["source"].str.startswith("published-").sum()) == RELEASE
+    published = is_release(records)
     rows = []
     for row in summary.table_one(records).itertuples():
         paper = summary.PAPER_TABLE.get(str(row.label_name), {}).get(str(row.split))
@@ -127,76 +151,46 @@ def table_two() -> Section:
     )
 
 
-def paper_tables(groups: dict[str, Group]) -> list[Section]:
-    """Tables III–VII, ours beside the paper's; what was not run says so."""
+def paper_tables(dataset: covidct.Dataset, groups: dict[str, Group], why: str = "") -> list[Section]:
+    """Tables III–VII, ours beside the paper's; what was not run says so. ``why``: the reason for other settings."""
     found = []
-    header = ["", "accuracy, paper", "ours", "F1, paper", "ours", "AUC, paper", "ours", "what differs"]
     for table, numeral in NUMERALS.items():
         rows = experiments.choose(table)
-        missing = [row.run.name for row in rows if row.run.name not in groups and experiments.runnable(row.run)]
+        none = not any(row.run.name in groups for row in rows)
         text = []
-        if len(missing) == len(rows):
+        if none:
             text.append(
-                f"None of its rows was run here. To run them: `python -m models.experiments run --table {table}`."
+                f"None of its rows was run here. To run them: python -m models.experiments params --table {table} "
+                f"prints what params.yaml needs, python -m models.experiments run --table {table} runs them."
             )
-        found.append(
-            Section(
-                f"Table {numeral}: {TITLES[table]}",
-                text,
-                [Table(header, results.table(rows, groups), f"Table {numeral}")],
-            )
-        )
-    note = (
+        lines = results.table(rows, groups)
+        made = Table(results.HEADER, lines, f"Table {numeral}", groups=results.GROUPS, strong=results.OWN)
+        found.append(Section(f"Table {numeral}: {TITLES[table]}", text, [made], closed=none))
+    found[0].text[:0] = [
         "The paper gives single figures without intervals and does not say for which class F1 is. On its 203 test "
-        "images of 95 patients the 95 % interval of an AUC near 0.9 is about ±0.05: smaller differences are not told."
-    )
-    found[0].text.insert(0, note)
+        "images of 95 patients the 95 % interval of an AUC near 0.9 is about ±0.05: smaller differences are not told.",
+        differences(dataset, why),
+    ]
     return found
 
 
-def audited(path: Path | None) -> Section | None:
-    """Findings of the audit, counted by kind."""
-    if path is None or not path.is_file():
-        return None
-    findings = json.loads(path.read_text(encoding="utf-8")).get("findings", [])
-    counts = Counter((str(row["kind"]), str(row["severity"])) for row in findings)
-    rows = [[kind, severity, str(count)] for (kind, severity), count in sorted(counts.items())]
-    text = [] if rows else ["Nothing found."]
-    return Section(
-        "Audit of the dataset", text, [Table(["kind", "severity", "findings"], rows, "Findings")] if rows else []
-    )
+def differences(dataset: covidct.Dataset, why: str) -> str:
+    """What differs from the paper in every row, and why."""
+    parts = []
+    if not is_release(dataset.records):
+        parts.append("the pictures are not those of the 2020 release, so no row can be expected to agree")
+    scheme = str(dataset.info.get("scheme", ""))
+    if scheme != "published":
+        parts.append(f"the split is {scheme or 'not the release’s own'} (no patient and no picture in two splits)")
+    parts.append("cross-entropy over two logits stands for binary cross-entropy")
+    shared = f"What differs from the paper in every row: {'; '.join(parts)}."
+    own = " What differs in one is in its last column, the paper's value in brackets."
+    return shared + own + (f" Why: {why}." if why else "")
 
 
-def figure_five(folder: Path | None) -> Section | None:
-    """Heat maps, as the stage `gradcam` drew them."""
-    if folder is None or not folder.is_dir():
-        return None
-    figures = []
-    for path in sorted(folder.glob("*.png")):
-        address = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
-        figures.append(Figure(path.stem, path.stem.replace("-", " ").replace("_", " "), address=address))
-    return Section("Where the networks look (Figure 5)", figures=figures) if figures else None
-
-
-def failures(folders: list[Path], left: list[dict[str, str]]) -> Section:
-    """What each stage could not use, with reasons; nothing disappears silently."""
-    rows = []
-    for folder in folders:
-        path = folder / "failed.jsonl"
-        if not path.is_file():
-            continue
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        if not lines:
-            rows.append([folder.name, "0", ""])
-        reasons = Counter(str(line.get("reason", "")) for line in lines).most_common()
-        rows += [[folder.name, str(count), reason] for reason, count in reasons[:LONGEST]]
-        if len(reasons) > LONGEST:
-            rest = sum(count for _, count in reasons[LONGEST:])
-            rows.append(
-                [folder.name, str(rest), f"{len(reasons) - LONGEST} further reasons; see {folder.name}/failed.jsonl"]
-            )
-    rows += [["evaluate", "1", f"{row['item']}: {row['reason']}"] for row in left]
-    return Section("What could not be used", tables=[Table(["stage", "items", "reason"], rows, "Failures by stage")])
+def is_release(records: pd.DataFrame) -> bool:
+    """True if these are the pictures of the 2020 release."""
+    return int(records["source"].str.startswith("published-").sum()) == RELEASE
 
 
 def flat(found: list[Result]) -> str:
@@ -204,9 +198,10 @@ def flat(found: list[Result]) -> str:
     rows = []
     for result in found:
         row: dict[str, Any] = {"run": result.run, "seed": result.seed}
-        for name in ("auc", "accuracy", "precision", "recall", "f1", "f1_noncovid"):
+        for name in metrics.NAMES:
             low, high = result.interval(name)
             row |= {name: result.figure(name), f"{name}_low": low, f"{name}_high": high}
+        row |= {"threshold": result.summary["threshold"], "ece": result.summary["test"]["calibration"]["ece"]}
         rows.append(row)
     out = io.StringIO()
     pd.DataFrame(rows).to_csv(out, index=False, lineterminator="\n", float_format="%.4f")
