@@ -119,7 +119,7 @@ def read_pages(pdf: pymupdf.Document) -> tuple[list[Page], list[tuple[str, str]]
     for number in range(1, pdf.page_count + 1):
         try:
             pages.append(read_page(pdf[number - 1], number))
-        except (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError) as error:
+        except (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError, IndexError) as error:
             failures.append((f"page {number}", f"not readable: {describe(error)}"))
             pages.append(Page(number, 612.0, 792.0, "", (), ()))
     if len(failures) == len(pages):

@@ -34,6 +34,10 @@ WEIGHT = re.compile(
 BOLD = re.compile(r"bold|black|heavy|semibold|demi|medi\b|[-.](b|bd)$|\.B$", re.I)
 
 
+MAX_SIDE = 1e6
+"""largest side of a page in points (350 m; PDF itself stops at 14,400 times a unit of the file's choice)"""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One line of text. ``offset`` counts characters into the page's text; ``lead`` is the font of its first word."""
@@ -109,7 +113,8 @@ def union(boxes: Iterable[Box]) -> Box:
 
 
 def area(box: Box) -> float:
-    return max(0.0, box.x1 - box.x0) * max(0.0, box.y1 - box.y0)
+    x0, y0, x1, y1 = box
+    return (x1 - x0) * (y1 - y0) if x1 > x0 and y1 > y0 else 0.0
 
 
 def overlap(a: Box, b: Box) -> float:
@@ -122,11 +127,15 @@ def overlap(a: Box, b: Box) -> float:
 
 
 def x_overlap(a: Box, b: Box) -> float:
-    return min(a.x1, b.x1) - max(a.x0, b.x0)
+    x0, _, x1, _ = a
+    from_, _, to, _ = b
+    return (x1 if x1 < to else to) - (x0 if x0 > from_ else from_)
 
 
 def y_overlap(a: Box, b: Box) -> float:
-    return min(a.y1, b.y1) - max(a.y0, b.y0)
+    _, y0, _, y1 = a
+    _, from_, _, to = b
+    return (y1 if y1 < to else to) - (y0 if y0 > from_ else from_)
 
 
 def shared(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, float, float]:
@@ -140,7 +149,9 @@ def read_page(page: pymupdf.Page, number: int) -> Page:
     raw = [line for block in textpage.extractDICT()["blocks"] for line in block["lines"]]
     turn = reading_turn(raw, page)
     rect = pymupdf.Rect(0, 0, page.cropbox.width, page.cropbox.height) * turn
-    fragments, text = fragments_of(raw, turn)
+    if not (0 < rect.width < MAX_SIDE and 0 < rect.height < MAX_SIDE):
+        raise ValueError(f"a page of {rect.width:g} x {rect.height:g} points, expected sides up to {MAX_SIDE:g}")
+    fragments, text = fragments_of(raw, turn, rect)
     if any(unspaced(fragment.text) for fragment in fragments):
         fragments = respaced(fragments, textpage)
     images = tuple(page.get_image_info()) if page.get_images() or b" ID" in page.read_contents() else ()
@@ -159,6 +170,8 @@ def read_page(page: pymupdf.Page, number: int) -> Page:
 
 def reading_turn(raw: Sequence[dict[str, Any]], page: pymupdf.Page) -> pymupdf.Matrix:
     """The quarter turn that sets most of the page's characters upright (the page's own where it has no text)."""
+    if raw and all(line["dir"] == (1.0, 0.0) for line in raw):
+        return pymupdf.Matrix(1, 1)
     width, height = page.cropbox.width, page.cropbox.height
     turns = {
         (1, 0): pymupdf.Matrix(1, 1),
@@ -175,8 +188,8 @@ def reading_turn(raw: Sequence[dict[str, Any]], page: pymupdf.Page) -> pymupdf.M
     return turns[way] if way in turns and count > 0.6 * votes.total() else turns[1, 0]
 
 
-def fragments_of(raw: Sequence[dict[str, Any]], turn: pymupdf.Matrix) -> tuple[list[Line], str]:
-    """MuPDF's lines as `Line`, and the page's text that their offsets count in (as ``page.get_text()`` gives it)."""
+def fragments_of(raw: Sequence[dict[str, Any]], turn: pymupdf.Matrix, rect: pymupdf.Rect) -> tuple[list[Line], str]:
+    """MuPDF's lines on the page as `Line`, and the text that their offsets count in (as ``page.get_text()`` gives it)."""
     fragments: list[Line] = []
     parts: list[str] = []
     offset = 0
@@ -192,9 +205,12 @@ def fragments_of(raw: Sequence[dict[str, Any]], turn: pymupdf.Matrix) -> tuple[l
         if not visible:
             continue
         box = Box(*line["bbox"]) if level else Box(*(pymupdf.Rect(line["bbox"]) * turn))
+        # written so that a damaged file's NaN counts as unseen, too
+        if not (box.x1 > 0 and box.y1 > 0 and box.x0 < rect.width and box.y0 < rect.height):
+            continue
         dx, dy = line["dir"]
         across = dx * turn.a + dy * turn.c
-        main = max(visible, key=lambda span: len(span["text"]))
+        main = visible[0] if len(visible) == 1 else max(visible, key=lambda span: len(span["text"]))
         font, bold = family(main["font"])
         lead = visible[0]
         lead_font, lead_bold = family(lead["font"])
@@ -292,8 +308,9 @@ def continues(line: Line, fragment: Line, edges: set[int]) -> bool:
         return False
     size = max(line.size, fragment.size)
     gap = fragment.box.x0 - line.box.x1
-    shared = y_overlap(line.box, fragment.box)
-    if not -0.6 * size < gap < 2.2 * size or shared < 0.5 * min(line.height, fragment.height):
+    if not -0.6 * size < gap < 2.2 * size:
+        return False
+    if y_overlap(line.box, fragment.box) < 0.5 * min(line.height, fragment.height):
         return False
     if gap > 0.7 * size and not edges.isdisjoint(range(round(fragment.box.x0) - 1, round(fragment.box.x0) + 2)):
         return abs(line.box.x0 - fragment.box.x0) < 1
@@ -316,7 +333,7 @@ def placed_images(images: Sequence[dict[str, Any]], turn: pymupdf.Matrix, page: 
     graphics = []
     for index, image in enumerate(images):
         box = Box(*((pymupdf.Rect(image["bbox"]) * turn) & page))
-        if box.x1 - box.x0 >= 1 and box.y1 - box.y0 >= 1:
+        if box.x1 - box.x0 >= 1 and box.y1 - box.y0 >= 1:  # false for NaN
             thin = min(box.x1 - box.x0, box.y1 - box.y0) < 4
             graphics.append(Graphic(box, index, rule=thin))
     return graphics
@@ -345,7 +362,7 @@ def drawings(page: pymupdf.Page, turn: pymupdf.Matrix, rect: pymupdf.Rect) -> li
         seen = shared(path["rect"], clips[-1]) if clips else path["rect"]
         x0, y0, x1, y1 = seen if level else pymupdf.Rect(seen) * turn
         x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, rect.width), min(y1, rect.height)
-        if x1 < x0 or y1 < y0 or (x1 - x0) * (y1 - y0) > 0.8 * page_area:
+        if not (x1 >= x0 and y1 >= y0 and (x1 - x0) * (y1 - y0) <= 0.8 * page_area):
             continue
         width, height = x1 - x0, y1 - y0
         rule = (height < 3 and width > 40) or (width < 3 and height > 40)

@@ -69,11 +69,20 @@ def match_page(plan: Plan, captions: Sequence[Caption], habit: str) -> list[Matc
     """The page's captions and regions, taken once with the figures above and once below; the cheaper reading holds."""
     readings = [assign(plan, captions, side) for side in (ABOVE, BELOW)]
     costs = [cost + (0 if side == habit else 30) for (_, cost), side in zip(readings, (ABOVE, BELOW), strict=True)]
-    return readings[int(np.argmin(costs))][0]
+    groups, _ = readings[int(np.argmin(costs))]
+    return [
+        Match(
+            captions[row],
+            plan.page.number,
+            trimmed(plan, completed(plan, members), members, captions),
+            tuple(members),
+        )
+        for row, members in groups.items()
+    ]
 
 
-def assign(plan: Plan, captions: Sequence[Caption], side: str) -> tuple[list[Match], float]:
-    """One region for each caption at least cost, then the other regions to the captions they stand with."""
+def assign(plan: Plan, captions: Sequence[Caption], side: str) -> tuple[dict[int, list[Region]], float]:
+    """Regions by caption, and the cost: one each at least cost, then the others to the captions they stand with."""
     regions = plan.regions
     cost = np.array([[distance(plan, caption, region, side) for region in regions] for caption in captions])
     rows, columns = linear_sum_assignment(np.minimum(cost, 4 * FAR))
@@ -95,16 +104,7 @@ def assign(plan: Plan, captions: Sequence[Caption], side: str) -> tuple[list[Mat
                 break
         else:
             total += min(FAR, area(region.box) / 500)
-    found = [
-        Match(
-            captions[row],
-            plan.page.number,
-            trimmed(plan, completed(plan, members), members, captions),
-            tuple(members),
-        )
-        for row, members in groups.items()
-    ]
-    return found, total
+    return groups, total
 
 
 def trimmed(plan: Plan, box: Box, regions: Sequence[Region], captions: Sequence[Caption]) -> Box:

@@ -162,13 +162,14 @@ def paragraphs(page: Page, furniture: set[tuple[int, int]]) -> list[list[int]]:
         home = None
         for group in reversed(recent):
             last = page.lines[groups[group][-1]]
-            gap = line.box.y0 - last.box.y1
+            height = last.height
+            if not -0.4 * height < line.box.y0 - last.box.y1 < 0.9 * height:
+                continue
             narrow = min(line.box.x1 - line.box.x0, last.box.x1 - last.box.x0)
             if (
-                -0.4 * last.height < gap < 0.9 * last.height
-                and abs(line.size - last.size) < 0.1 * last.size
+                abs(line.size - last.size) < 0.1 * last.size
                 and x_overlap(line.box, last.box) > 0.5 * narrow
-                and line.box.y0 > last.box.y0 + 0.3 * last.height
+                and line.box.y0 > last.box.y0 + 0.3 * height
             ):
                 home = group
                 break

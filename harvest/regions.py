@@ -215,18 +215,19 @@ def empty_grid(page: Page) -> tuple[np.ndarray, float]:
 
 def paint(grid: np.ndarray, cell: float, box: Box, reach: float, value: int) -> None:
     """Set the cells of a box grown by ``reach`` points."""
-    y0, y1 = max(0, int((box.y0 - reach) / cell)), int((box.y1 + reach) / cell) + 1
-    x0, x1 = max(0, int((box.x0 - reach) / cell)), int((box.x1 + reach) / cell) + 1
+    y0, y1 = max(0, int((box.y0 - reach) / cell)), max(0, int((box.y1 + reach) / cell) + 1)
+    x0, x1 = max(0, int((box.x0 - reach) / cell)), max(0, int((box.x1 + reach) / cell) + 1)
     grid[y0:y1, x0:x1] = value
 
 
 def label_at(labels: np.ndarray, cell: float, box: Box) -> int:
     """The component a box lies in: that of its middle, else the first it touches."""
     y, x = int((box.y0 + box.y1) / 2 / cell), int((box.x0 + box.x1) / 2 / cell)
-    y, x = min(y, labels.shape[0] - 1), min(x, labels.shape[1] - 1)
+    y, x = max(0, min(y, labels.shape[0] - 1)), max(0, min(x, labels.shape[1] - 1))
     if labels[y, x]:
         return int(labels[y, x])
-    window = labels[int(box.y0 / cell) : int(box.y1 / cell) + 1, int(box.x0 / cell) : int(box.x1 / cell) + 1]
+    top, left = max(0, int(box.y0 / cell)), max(0, int(box.x0 / cell))
+    window = labels[top : int(box.y1 / cell) + 1, left : int(box.x1 / cell) + 1]
     touched = window[window > 0]
     return int(touched[0]) if touched.size else 0
 
@@ -266,6 +267,7 @@ def allowed(box: Box, more: Box, walls: Sequence[Box]) -> Box:
     """The box grown by ``more``, or as it was where that would cover running text or a caption."""
     grown = union((box, more))
     for wall in walls:
-        if overlap(wall, grown) > 0.2 * area(wall) and overlap(wall, box) <= 0.2 * area(wall):
+        covered = overlap(wall, grown)
+        if covered > 0 and covered > 0.2 * area(wall) and overlap(wall, box) <= 0.2 * area(wall):
             return box
     return grown

@@ -12,6 +12,7 @@ crash takes others along; and Dask's own workers are daemons, which `multiproces
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import io
 import json
@@ -197,6 +198,7 @@ def serve(target: str) -> None:
     """The server process: one forked child for each message on standard input, until it ends."""
     module, name = target.split(":")
     function = getattr(importlib.import_module(module), name)
+    gc.freeze()
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
@@ -248,6 +250,7 @@ def work(function: Any, message: dict[str, Any], writer: int) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_RDWR), 0)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         limit(float(message["seconds"]), int(message["memory_mb"]))
+        gc.set_threshold(200_000, 20, 20)  # a child lives for one item and makes few cycles: collecting often is waste
         answer, blobs = function(message["request"])
         with os.fdopen(writer, "wb", closefd=False) as pipe:
             write_frame(pipe, {"answer": answer, "reason": ""}, blobs)

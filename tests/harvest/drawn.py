@@ -9,10 +9,51 @@ import pymupdf
 
 from harvest.document import Analysis, analyse, read_pages
 
-WORDS = (
-    "The patients were followed until discharge and the findings were read by two observers who did not know the result "
-    "of the test and agreed on nearly all of them in the end as the table of the appendix tells in more detail "
-).split()
+WORDS = [
+    "The",
+    "patients",
+    "were",
+    "followed",
+    "until",
+    "discharge",
+    "and",
+    "the",
+    "findings",
+    "were",
+    "read",
+    "by",
+    "two",
+    "observers",
+    "who",
+    "did",
+    "not",
+    "know",
+    "the",
+    "result",
+    "of",
+    "the",
+    "test",
+    "and",
+    "agreed",
+    "on",
+    "nearly",
+    "all",
+    "of",
+    "them",
+    "in",
+    "the",
+    "end",
+    "as",
+    "the",
+    "table",
+    "of",
+    "the",
+    "appendix",
+    "tells",
+    "in",
+    "more",
+    "detail",
+]
 
 
 def prose(words: int, start: int = 0) -> str:
@@ -92,7 +133,9 @@ class Draft:
         """Place a picture; its xref."""
         self.y = max(self.y, box[3])
         return int(
-            self.current.insert_image(pymupdf.Rect(box), pixmap=pixmap(picture(seed) if array is None else array))
+            self.current.insert_image(
+                pymupdf.Rect(box), pixmap=pixmap(picture(seed) if array is None else array), keep_proportion=False
+            )
         )
 
     def save(self, path: Path) -> Path:

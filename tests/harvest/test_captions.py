@@ -1,0 +1,217 @@
+"""Captions: labels in all their forms, running text that only looks like one, and where a caption ends."""
+
+from __future__ import annotations
+
+import pytest
+
+from harvest.captions import Caption, joined_lines, parse_label
+from tests.harvest.drawn import Draft, prose
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "number"),
+    [
+        ("Figure 1. Chest CT of a patient", "figure", "1"),
+        ("Fig. 2 Axial CT", "figure", "2"),
+        ("FIGURE 3 | Axial CT", "figure", "3"),
+        ("Fig 4: Axial CT", "figure", "4"),
+        ("Figure-5: Axial CT", "figure", "5"),
+        ("Fig.6 Axial CT", "figure", "6"),
+        ("Figure 2.10: Axial CT", "figure", "2.10"),
+        ("Figure S1. Axial CT", "figure", "S1"),
+        ("Supplementary Figure 2. Axial CT", "figure", "S2"),
+        ("Suppl. Fig. 3 Axial CT", "figure", "S3"),
+        ("Supplemental Fig S4. Axial CT", "figure", "S4"),
+        ("Extended Data Fig. 5 | Axial CT", "figure", "ED5"),
+        ("Figure IV. Axial CT", "figure", "IV"),
+        ("Scheme 1. Synthesis", "scheme", "1"),
+        ("Table 2. Patients", "table", "2"),
+        ("(Figure 7) Axial CT", "figure", "7"),
+        ("Figure 1A. Axial CT", "figure", "1A"),
+    ],
+)
+def test_a_label_is_read_in_every_form(text: str, kind: str, number: str) -> None:
+    label = parse_label(text)
+    assert label is not None
+    assert label.key == (kind, number)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "figure 1 shows",
+        "Figures 1 and 2 show",
+        "The patients",
+        "Figure",
+        "Figured 1",
+        "Configure 2",
+        "Fig tree 3",
+        "Tablet 2",
+        "Figure it out",
+        "",
+        "Figure of 12 patients",
+    ],
+)
+def test_no_label_where_there_is_none(text: str) -> None:
+    assert parse_label(text) is None
+
+
+def only(captions: tuple[Caption, ...], number: str) -> Caption:
+    (caption,) = [caption for caption in captions if caption.label.number == number]
+    return caption
+
+
+def test_a_caption_ends_where_the_body_goes_on() -> None:
+    draft = Draft()
+    draft.page()
+    draft.text(prose(80))
+    draft.y += 10
+    draft.image((150, draft.y, 450, draft.y + 150))
+    draft.y += 6
+    draft.text(
+        "Chest CT of a patient with pneumonia. Ground-glass opacities in both lungs (arrows) and a small "
+        "consolidation in the left lower lobe, which was gone after ten days.",
+        size=9,
+        lead="Figure 1.",
+    )
+    draft.y += 14
+    draft.text(prose(80, 7))
+    caption = only(draft.analysis().captions, "1")
+    assert caption.text.startswith("Chest CT of a patient") and caption.text.endswith("gone after ten days.")
+    assert caption.label.text == "Figure 1" and caption.page == 1
+
+
+def test_a_caption_set_like_the_body_ends_at_a_new_paragraph() -> None:
+    draft = Draft()
+    draft.page()
+    draft.image((150, draft.y, 450, draft.y + 150))
+    draft.y += 6
+    draft.text(
+        "Chest CT of a patient with pneumonia and of another who had none at all in those days of the year.",
+        lead="Figure 1.",
+    )
+    draft.y += 12
+    draft.text(prose(90))
+    assert only(draft.analysis().captions, "1").text.endswith("days of the year.")
+
+
+def test_sentences_that_name_a_figure_are_no_captions() -> None:
+    draft = Draft()
+    draft.page()
+    draft.text("Figure 1 shows the patients who were followed until discharge. " + prose(60))
+    draft.y += 12
+    draft.text("Figure 2 and the table of the appendix tell more about them. " + prose(60))
+    draft.y += 12
+    draft.text(prose(13) + " as can be seen in")
+    draft.text("Figure 3. The two observers agreed on nearly all of them. " + prose(40))
+    assert draft.analysis().captions == ()
+
+
+def test_a_mention_at_a_lines_start_does_not_displace_the_caption() -> None:
+    draft = Draft()
+    draft.page()
+    draft.text(prose(13) + " as can be seen in")
+    draft.text("Figure 1. The two observers agreed on nearly all of them. " + prose(40))
+    draft.y += 10
+    draft.image((150, draft.y, 450, draft.y + 150))
+    draft.y += 6
+    draft.text("Chest CT of a patient.", size=9, lead="Figure 1.")
+    assert only(draft.analysis().captions, "1").text == "Chest CT of a patient."
+
+
+def test_a_list_of_figures_is_no_list_of_captions() -> None:
+    draft = Draft()
+    draft.page()
+    draft.text("List of figures", size=16)
+    for number in range(1, 6):
+        draft.text(f"Figure {number}. Chest CT of a patient . . . . . . . . . . . . . . . . . . {number + 3}")
+    assert draft.analysis().captions == ()
+
+
+def test_words_divided_at_a_lines_end_are_put_together_and_compounds_are_not() -> None:
+    text, starts = joined_lines(["bilateral pneu-", "monia with ground-", "Glass, SARS-CoV-", "2 and 3–", "4 days"])
+    assert text == "bilateral pneumonia with ground-Glass, SARS-CoV-2 and 3–4 days"
+    assert [text[start:][:3] for start in starts] == ["bil", "mon", "Gla", "2 a", "4 d"]
+
+
+def test_a_caption_in_two_columns_is_read_down_the_first_then_the_second() -> None:
+    draft = Draft()
+    draft.page()
+    draft.image((72, draft.y, 540, draft.y + 200))
+    draft.y += 8
+    top = draft.y
+    draft.text(
+        "Chest CT of four patients. (A) Ground-glass opacities in the right upper lobe of the first patient. "
+        "(B) Consolidation in the left lower lobe of the second",
+        72,
+        298,
+        size=8,
+        lead="Figure 1.",
+    )
+    draft.y = top
+    draft.text(
+        "patient on day five. (C) The third patient, without any finding at all. (D) The fourth patient, "
+        "who had been given the all clear.",
+        314,
+        540,
+        size=8,
+    )
+    draft.y += 30
+    draft.text(prose(120))
+    caption = only(draft.analysis().captions, "1")
+    assert "of the second patient on day five." in caption.text
+    assert caption.text.endswith("given the all clear.")
+
+
+def test_captions_of_neighbouring_columns_stay_apart() -> None:
+    draft = Draft()
+    draft.page()
+    draft.image((72, 72, 298, 220), seed=1)
+    draft.image((314, 72, 540, 220), seed=2)
+    for number, x in ((1, 72), (2, 314)):
+        draft.y = 226
+        draft.text(
+            f"Chest CT of patient {number}, who was followed until discharge and then came back twice.",
+            x,
+            x + 226,
+            size=9,
+            lead=f"Figure {number}.",
+        )
+    captions = draft.analysis().captions
+    for number in (1, 2):
+        assert only(captions, str(number)).text.startswith(f"Chest CT of patient {number}, who")
+        assert only(captions, str(number)).text.endswith("came back twice.")
+
+
+def test_a_caption_without_a_full_stop_after_its_label() -> None:
+    draft = Draft()
+    draft.page()
+    draft.text(prose(60))
+    draft.y += 12
+    draft.image((150, draft.y, 450, draft.y + 120))
+    draft.y += 4
+    draft.text("Chest CT of a patient with pneumonia", size=9, lead="Fig. 1")
+    draft.y += 14
+    draft.text(prose(60))
+    assert only(draft.analysis().captions, "1").text == "Chest CT of a patient with pneumonia"
+
+
+def test_captions_of_tables_are_known_as_such() -> None:
+    draft = Draft()
+    draft.page()
+    draft.text("Patients of the study.", size=9, lead="Table 1.")
+    draft.text("Age  44  51  63", size=9)
+    (caption,) = draft.analysis().captions
+    assert caption.is_table
+
+
+def test_no_line_belongs_to_two_captions() -> None:
+    draft = Draft()
+    draft.page()
+    draft.image((72, 72, 298, 220), seed=1)
+    draft.y = 230
+    for number in (1, 2, 3):
+        draft.text(f"Chest CT of patient {number}, who was followed until discharge.", size=9, lead=f"Figure {number}.")
+    spans = [span for caption in draft.analysis().captions for span in caption.spans]
+    assert len(spans) == len(set(spans))
+    assert len(draft.analysis().captions) == 3
