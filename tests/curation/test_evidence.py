@@ -113,6 +113,7 @@ def figure(**fields: object) -> Figure:
         "source": "pmc",
         "document_id": "d",
         "file": "f.png",
+        "pixels": "given",
         "width": 9,
         "height": 9,
     }
