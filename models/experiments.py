@@ -217,10 +217,11 @@ def runnable(run: Run) -> bool:
 
 def why_not(run: Run) -> str:
     """What a table says of a run that cannot be made from downloads alone."""
+    title, folder = describe(run.backbone).title, f"data/imagenet/{run.backbone}"
     return (
-        f"not run: there are no ImageNet weights for {describe(run.backbone).title}; train them on an ImageNet folder, "
-        f"then: python -m models.finetune --dataset data/dataset --out data/finetune/{run.name}-0 "
-        f"--backbone {run.backbone} --init file:PATH"
+        f"not run: there are no ImageNet weights for {title}; train them: python -m models.imagenet --images "
+        f"ILSVRC2012/train --out {folder} --backbone {run.backbone}, then: python -m models.finetune --dataset "
+        f"data/dataset --out data/finetune/{run.name}-0 --backbone {run.backbone} --init encoder:{folder}"
     )
 
 

@@ -60,7 +60,7 @@ def train(
     plain = Evaluation(recipe.size, normalise)
     with engine.seeded(recipe.seed, 0):
         network = backbones.build(recipe.backbone, len(LNM_NAMES), size=recipe.size)
-    report = weights.initialise(network, recipe.backbone, recipe.init, seed=recipe.seed, batch=plain(images[:64]))
+    report = weights.initialise(network, recipe.backbone, recipe.init, seed=recipe.seed, batch=plain(images[:64].cpu()))
     network = engine.channels_last(network)
     objective = Objective(network, recipe.backbone, None)
     optimizer = torch.optim.Adam(

@@ -112,7 +112,7 @@ def imagenet(backbone: str, progress: bool = False) -> dict[str, Tensor]:
     if backbone == "crnet":
         raise WeightsError(
             "init imagenet: there are no ImageNet weights for CRNet (it is the paper's own network); train them with "
-            "`python -m models.finetune` on an ImageNet folder, then use init file:PATH"
+            "`python -m models.imagenet --images ILSVRC2012/train --out FOLDER`, then use init encoder:FOLDER"
         )
     try:
         weights = torchvision.models.get_model_weights(backbone).IMAGENET1K_V1

@@ -64,7 +64,8 @@ def test_methods_are_what_the_paper_says() -> None:
 def test_crnet_from_imagenet_is_named_but_not_run() -> None:
     (row,) = experiments.choose("table3/crnet/imagenet")
     assert experiments.runs([row]) == []
-    assert "--init file:PATH" in experiments.why_not(row.run)
+    assert "models.imagenet" in experiments.why_not(row.run)
+    assert "--init encoder:data/imagenet/crnet" in experiments.why_not(row.run)
 
 
 def test_printed_parameters_are_what_finetune_takes() -> None:
