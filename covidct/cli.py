@@ -140,7 +140,7 @@ def verify(
     for problem in problems:
         say().print(problem)
     if problems:
-        raise fail(f"{version}: {len(problems)} files are not what was released; run `covidct fetch {version}`")
+        raise fail(f"{version}: not all files are what was released; run `covidct fetch {version}`")
     say().print(f"{version}: every file is what was released")
 
 
@@ -160,7 +160,7 @@ def release(
     remote: Annotated[str, typer.Option(help="name of the DVC remote for --push")] = "",
 ) -> None:
     """Make a numbered version that never changes, registered with git and DVC."""
-    from covidct import changes, croissant, dvctrack
+    from covidct import changes, croissant, dvctrack, page
     from covidct import release as releasing
 
     try:
@@ -178,6 +178,7 @@ def release(
         changes.ChangeError,
         croissant.CroissantError,
         dvctrack.TrackError,
+        page.PageError,
     ) as error:
         raise fail(error) from error
     say().print(f"{version}: {facts['images']} images, {facts['shipped']} handed on; gate: {facts['gate']}")

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 FULL_CHECK = 1024**3
 """bytes up to which a cached version is hashed whole every time it is loaded; above, sizes are compared"""
 WORKERS = 8
+ABANDONED = 24 * 3600
+"""seconds after which a half-written file counts as left behind"""
 
 
 class FetchError(RuntimeError):
@@ -87,6 +90,7 @@ def fetch(
         if wrong:
             if folder.is_dir():
                 log.warning("%s: %d damaged or missing files, fetched again", folder, len(wrong))
+            _sweep(place)
             _collect(release, wrong, place, remote)
             _assemble(release, place, folder)
     except stores.StoreError as error:
@@ -137,6 +141,20 @@ def _object(place: Path, sha256: str) -> Path:
     return place / "objects" / sha256[:2] / sha256
 
 
+def _sweep(place: Path) -> None:
+    """Remove what a killed download left half-written, once it is old enough to be nobody's work in progress."""
+    limit = time.time() - ABANDONED
+    for path in (*place.glob("objects/??/*.part"), *place.glob(".*-*")):
+        try:
+            if path.stat().st_mtime < limit:
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
+        except FileNotFoundError:  # another process was done with it
+            continue
+
+
 def _collect(release: Release, entries: list[Entry], place: Path, remote: str | None) -> None:
     """Bring every entry's bytes into ``objects/``, verified. Raises FetchError naming the stores that were tried."""
     todo = {entry.sha256: entry for entry in entries if not _sound(_object(place, entry.sha256), entry)}
@@ -156,9 +174,10 @@ def _collect(release: Release, entries: list[Entry], place: Path, remote: str | 
             del todo[sha256]
     if todo:
         first = next(iter(todo.values()))
+        where = " | ".join(tried) or "nothing: no DVC remote is configured there"
         raise FetchError(
             f"version {release.version}: {len(todo)} of {len(entries)} files could not be had, e.g. {first.path}; "
-            f"tried {' | '.join(tried)}; name another store with remote=… (what came is kept)"
+            f"tried {where}; name another store with remote=… (what came is kept)"
         )
 
 

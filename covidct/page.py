@@ -18,7 +18,6 @@ import re
 import urllib.parse
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,7 +79,7 @@ def flags(audit: Path | None, image_ids: set[str]) -> dict[str, list[list[str]]]
         found: dict[str, list[list[str]]] = {}
         for row in findings:
             severity = "suppressed" if row.get("suppressed") else row["severity"]
-            flag = [str(row["kind"]), str(severity), str(row["evidence"]), str(row["remedy"])]
+            flag = [str(row["kind"]), str(severity), str(row.get("evidence", "")), str(row.get("remedy", ""))]
             for name in row["items"]:
                 image_id = name if name in image_ids else Path(str(name)).name.rsplit(".", 1)[0]
                 found.setdefault(image_id, []).append(flag)
@@ -220,7 +219,7 @@ def build(
     }
     # no "<" survives inside the script element, so no text of a caption can end it
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    template = resources.files("covidct").joinpath("page.html").read_text(encoding="utf-8")
+    template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     return template.replace("__DATA__", text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import pandas as pd
 
-from covidct import card, changes, croissant, licences, recipes, registry, splits
+from covidct import card, changes, croissant, licences, page, recipes, registry, splits
 from covidct.files import inside, sha256_file, write_json, write_text
 from covidct.reader import Dataset, load
 from covidct.records import write_records
@@ -202,6 +202,9 @@ def _write(
     write_text(part / "README.md", card.write(records, facts, dataset.info, findings))
     description = f"Chest CT pictures with and without COVID-19, version {facts['version']}: {len(records)} images"
     croissant.write(part, facts["artifact"], facts["number"][1:], description, sorted(facts["licences"]), facts["date"])
+    shown = Dataset(part, records, {**dataset.info, "version": facts["version"]})
+    # pictures lie beside the page, so it holds no thumbnails of its own: the bytes depend on no JPEG encoder
+    write_text(part / "index.html", page.build(shown, part / "index.html", wish.findings, embed=False))
     write_text(part / "manifest.csv", manifest(part))
 
 

@@ -7,7 +7,10 @@ the rest go through fsspec (extra `release`). Whatever a store gives is checked 
 from __future__ import annotations
 
 import configparser
+import http.client
+import logging
 import shutil
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,8 +19,12 @@ from typing import Any, Protocol
 
 from covidct.registry import Entry, Release
 
+log = logging.getLogger(__name__)
+
 TIMEOUT = 60
 """seconds without an answer"""
+WAITS = (0.5, 2.0)
+"""seconds before each further try of an HTTP download"""
 
 
 class StoreError(RuntimeError):
@@ -78,7 +85,16 @@ class Http:
         self.name = self.url
 
     def get(self, entry: Entry, target: Path) -> bool:
-        """Download the object; at most the size the manifest states."""
+        """Download the object, at most the size the manifest states; a fault of the line is tried again."""
+        for wait in WAITS:
+            try:
+                return self._get(entry, target)
+            except StoreError as error:
+                log.info("%s; once more in %s s", error, wait)
+                time.sleep(wait)
+        return self._get(entry, target)
+
+    def _get(self, entry: Entry, target: Path) -> bool:
         request = urllib.request.Request(  # noqa: S310  only http and https get here
             f"{self.url}/files/md5/{entry.md5[:2]}/{entry.md5[2:]}", headers={"User-Agent": "covidct"}
         )
@@ -92,8 +108,10 @@ class Http:
             if error.code in (403, 404):
                 return False
             raise StoreError(f"{self.url}: HTTP {error.code}") from error
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             raise StoreError(f"{self.url}: {error}") from error
+        if left > 1:
+            raise StoreError(f"{self.url}: {entry.path}: expected {entry.bytes} bytes, got {entry.bytes + 1 - left}")
         return True
 
 
@@ -126,10 +144,12 @@ def of_release(release: Release, remote: str | None) -> Iterator[Store]:
     """Stores, nearest first: working tree, git, DVC cache, then ``remote`` (name, folder, URL), else the default."""
     repository = release.repository
     config = dvc_config(repository)
-    yield Folder(repository / str(release.facts.get("path", f"releases/{release.version}")))
-    yield Folder(repository / "covidct" / "releases" / release.version / "files")
-    cache = config.get("cache", {}).get("dir", "cache")
-    yield Objects(repository / ".dvc" / cache)
+    near = (
+        Folder(repository / str(release.facts.get("path", f"releases/{release.version}"))),
+        Folder(repository / "covidct" / "releases" / release.version / "files"),
+        Objects(repository / ".dvc" / config.get("cache", {}).get("dir", "cache")),
+    )
+    yield from (store for store in near if store.folder.is_dir())
     found = find_remote(repository, config, remote)
     if found:
         yield connect(*found)

@@ -59,6 +59,7 @@ def test_a_version_is_made_and_loaded(repository: Path, home: Path, shared_datas
         "README.md",
         "croissant.json",
         "CHANGES.md",
+        "index.html",
         "images",
     }
     entries = registry.read("v1", repository).entries
