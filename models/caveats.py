@@ -68,7 +68,7 @@ def shortcuts(audit: dict[str, Any], groups: dict[str, Group]) -> Section:
 
 def _auc(row: dict[str, Any]) -> str:
     low, high = row["interval"]
-    return f"{float(row['auc']):.2f}" + ("" if low is None else f" ({low:.2f}–{high:.2f})")
+    return f"{float(row['auc']):.2f}" + ("" if low is None else f"\n({low:.2f}–{high:.2f})")
 
 
 def _reason(audit: dict[str, Any], check: str) -> str:

@@ -205,5 +205,5 @@ def compared(groups: dict[str, Group]) -> Section | None:
 
 def _at_chosen(result: Result, name: str) -> str:
     low, high = result.interval(name, "at_chosen")
-    interval = "" if np.isnan(low) else f" ({low:.2f}–{high:.2f})"
+    interval = "" if np.isnan(low) else f"\n({low:.2f}–{high:.2f})"
     return f"{number(result.figure(name, 'at_chosen'))}{interval}"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -69,6 +71,11 @@ class Section:
     closed: bool = False
 
 
+def prose(text: str) -> Markup:
+    """A paragraph for HTML: everything escaped, `backticks` as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  escaped just before
+
+
 def render(parts: list[Section], title: str, template: str) -> str:
     """The page (``report.html``) or the Markdown (``report.md``) of the sections."""
     environment = Environment(
@@ -79,5 +86,6 @@ def render(parts: list[Section], title: str, template: str) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["prose"] = prose
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
     return environment.get_template(template).render(title=title, sections=parts)

@@ -107,9 +107,9 @@ class Group:
         return ordered[(len(ordered) - 1) // 2]
 
     def show(self, name: str) -> str:
-        """``0.78 (0.68–0.87)``; for several seeds their mean and deviation, ``0.77 ± 0.02 (0.66–0.86)``."""
+        """``0.78`` and on a second line ``(0.68–0.87)``; for several seeds mean and deviation, ``0.77 ± 0.02``."""
         low, high = self.interval(name)
-        interval = "" if np.isnan(low) else f" ({low:.2f}–{high:.2f})"
+        interval = "" if np.isnan(low) else f"\n({low:.2f}–{high:.2f})"
         deviation = "" if np.isnan(self.spread(name)) else f" ± {self.spread(name):.2f}"
         return f"{number(self.mean(name))}{deviation}{interval}"
 

@@ -63,19 +63,51 @@ def headline(dataset: covidct.Dataset, groups: dict[str, Group], shortcuts: dict
         lines.append("No model has been evaluated on this split yet: run `dvc repro evaluate`.")
         return Section("Results", lines)
     lines.append(
-        f'Load a model in Python with models.load("{groups[next(iter(groups))].middle.key}"), score pictures with '
-        "covidct predict, compare two runs with python -m models.compare A B."
+        f'`models.load("{groups[next(iter(groups))].middle.key}")` loads a model in Python, `covidct predict` scores '
+        "pictures, `python -m models.compare A B` compares two runs."
     )
     figures = [
         Figure("auc", "AUC on test with its interval; the paper's figure where it has one", _forest(groups, shortcuts))
     ]
-    return Section("Results", lines, [Table(header, rows, "Test split", note, strong=(2,))], figures)
+    tables = [Table(header, rows, "Test split", note, strong=(2,)), recipes(groups)]
+    return Section("Results", lines, tables, figures)
+
+
+def recipes(groups: dict[str, Group]) -> Table:
+    """What each run is, and what of it differs from the paper's settings."""
+    rows = []
+    for run, found in groups.items():
+        recipe = found.middle.card["recipe"]
+        extra = [word for word in ("frozen", "rotation") if recipe.get(word)]
+        rows.append(
+            [
+                run,
+                backbones.describe(str(recipe["backbone"])).title,
+                begins(found.middle.card),
+                ", ".join(extra) or "all layers",
+                results.differs(found) or "nothing",
+            ]
+        )
+    header = ["run", "network", "begins with", "trained", "differs from the paper's settings (theirs in brackets)"]
+    return Table(header, rows, "The runs")
+
+
+def begins(card: dict[str, Any]) -> str:
+    """Initial weights in words."""
+    before, init = card.get("start"), str(card["recipe"].get("init", ""))
+    if not isinstance(before, dict):
+        return {"random": "random (Kaiming)", "imagenet": "ImageNet"}.get(init, init)
+    recipe = before.get("recipe", {})
+    first = {"random": "random", "imagenet": "ImageNet"}.get(str(recipe.get("init")), str(recipe.get("init")))
+    names = {"luna": "LUNA", "covidct": "COVID-CT train"}
+    chain = [f"SSL on {names.get(name, name)}" for name in recipe.get("chain", [])] or ["LNM"]
+    return " → ".join([first, *chain])
 
 
 def baseline(row: dict[str, Any]) -> str:
     """AUC and interval of a shortcut baseline."""
     low, high = row["interval"]
-    return f"{float(row['auc']):.2f}" + ("" if low is None else f" ({low:.2f}–{high:.2f})")
+    return f"{float(row['auc']):.2f}" + ("" if low is None else f"\n({low:.2f}–{high:.2f})")
 
 
 def _forest(groups: dict[str, Group], shortcuts: dict[str, Any]) -> str:
@@ -97,7 +129,7 @@ def table_one(dataset: covidct.Dataset) -> Section:
     rows = []
     for row in summary.table_one(records).itertuples():
         paper = summary.PAPER_TABLE.get(str(row.label_name), {}).get(str(row.split))
-        shown = f"{paper[0]} / {paper[1]}" if paper and published else "–"
+        shown = f"{paper[0]} / {paper[1]}" if paper else "–"
         rows.append([str(row.label_name), str(row.split), str(row.images), str(row.patients), shown])
     first = Table(["class", "split", "images", "patients", "paper (images / patients)"], rows, "Table I")
     rows = []
@@ -160,8 +192,8 @@ def paper_tables(dataset: covidct.Dataset, groups: dict[str, Group], why: str = 
         text = []
         if none:
             text.append(
-                f"None of its rows was run here. To run them: python -m models.experiments params --table {table} "
-                f"prints what params.yaml needs, python -m models.experiments run --table {table} runs them."
+                f"None of its rows was run here. `python -m models.experiments params --table {table}` prints what "
+                f"params.yaml needs for them, `python -m models.experiments run --table {table}` runs them."
             )
         lines = results.table(rows, groups)
         made = Table(results.HEADER, lines, f"Table {numeral}", groups=results.GROUPS, strong=results.OWN)

@@ -6,15 +6,18 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import covidct
-from models import evaluate, experiments, finetune, report, results, sections
+from models import caveats, evaluate, experiments, findings, finetune, report, results, sections
 from models.checkpoint import load
+from models.data import describe
 from models.engine import Hardware
 from models.recipe import Recipe
 
@@ -37,6 +40,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, toys: Callable[..., Path]) -
             "cpu",
             "--replicates",
             "40",
+            "--start",
+            "random",
         ]
         run = CliRunner().invoke(evaluate.app, [*options, "--out", str(root / "evaluate" / out.name)])
         assert run.exit_code == 0
@@ -59,10 +64,13 @@ def test_page_and_markdown_hold_the_paper_s_tables_and_ours(world: Path, tmp_pat
         assert f"Table {numeral}" in text
     (line,) = re.findall(r"^\| CRNet Rand\. .*$", text, flags=re.MULTILINE)
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert [cells[1], cells[3], cells[5]] == ["0.72", "0.76", "0.77"]
-    assert "2 seeds" in cells[6]
-    assert "size 32" in cells[7]
-    assert "epochs 2" in cells[7]
+    assert [cells[1], cells[3], cells[6]] == ["0.72", "0.76", "0.77"]
+    assert all("±" in cells[column] for column in results.OWN)
+    assert cells[8] == "2"
+    assert "size 32 (224)" in cells[9]
+    assert "epochs 2 (50)" in cells[9]
+    assert "F1, ours, non-COVID" in text
+    assert "the pictures are not those of the 2020 release" in text
     (line,) = re.findall(r"^\| VGG-16 Rand\. .*$", text, flags=re.MULTILINE)
     assert "not run" in line
     assert "no ImageNet weights" in re.findall(r"^\| CRNet Trans\. .*$", text, flags=re.MULTILINE)[0]
@@ -79,13 +87,11 @@ def test_page_is_self_contained_and_escaped(world: Path, tmp_path: Path) -> None
     assert "<script" not in page
     assert "&lt;b&gt;odd|reason&lt;/b&gt;" in page
     assert r"odd\|reason" in (tmp_path / "report.md").read_text()
-    assert page.count("<svg") == 4
-    assert {file.stem for file in (tmp_path / "figures").iterdir()} == {
-        "roc",
-        "precision-recall",
-        "reliability",
-        "learning",
-    }
+    names = {"auc", "roc", "precision-recall", "reliability", "learning", "encoders-crnet-random"}
+    assert page.count("<svg") == len(names)
+    assert {file.stem for file in (tmp_path / "figures").iterdir()} == names
+    for name in names:
+        assert f"](figures/{name}.svg)" in (tmp_path / "report.md").read_text()
 
 
 def test_same_inputs_same_bytes(world: Path, tmp_path: Path) -> None:
@@ -112,16 +118,127 @@ def test_results_of_another_split_and_damaged_ones_are_left_out_by_name(world: P
 
 def test_groups_give_mean_spread_and_the_middle_interval(world: Path) -> None:
     dataset = covidct.load(world / "dataset")
-    from models.data import describe
-
     found, left = results.collect(world / "evaluate", world / "finetune", describe(dataset)["split_hash"])
     assert not left
     (group,) = results.group(found).values()
     values = [result.figure("auc") for result in found]
     assert group.mean("auc") == pytest.approx(sum(values) / 2)
+    low, high = group.interval("auc")
+    assert low <= group.mean("auc") <= high
     assert group.middle.figure("auc") == min(values)
     assert len(results.table(experiments.choose("table3"), {group.run: group})) == 16
     assert results.comparisons({"a": group, "b": group})[0]["bootstrap"]["auc"]["difference"] == 0
+
+
+def test_shortcuts_and_findings_of_the_audit_stand_beside_the_networks(world: Path, tmp_path: Path) -> None:
+    row = {
+        "auc": 0.57,
+        "interval": [0.41, 0.72],
+        "images": 12,
+        "model": "forest",
+        "by_source": {"pmc": {"auc": 0.5, "interval": [None, None]}},
+    }
+    audit = {
+        "findings": [
+            {"kind": "same-picture", "severity": "warning", "evidence": "a.png <is> b.png"},
+            {"kind": "personal-data", "severity": "error", "evidence": "a birth date"},
+        ],
+        "metrics": {
+            "shortcuts": {"border": row, "size": row},
+            "shortcuts_scored": {"images": 12, "patients": 6, "how": "train -> test"},
+        },
+        "not_checked": {"encoding": "no reader"},
+    }
+    (tmp_path / "findings.json").write_text(json.dumps(audit))
+    assert make(world, tmp_path / "out", f"--audit={tmp_path / 'findings.json'}").exit_code == 0
+    text = (tmp_path / "out" / "report.md").read_text()
+    results_part = text[text.index("## Results") : text.index("## The dataset")]
+    assert "| no lung: outer 3 pixels | – | 0.57 (0.41–0.72) |" in results_part
+    assert "| border | the outer 3 pixels | forest | 0.57 (0.41–0.72) | 0.50 |" in text
+    assert text.index("| personal-data | error |") < text.index("| same-picture | warning |")
+    assert "Not checked: encoding: no reader" in text
+    assert "a.png &lt;is&gt; b.png" in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_without_an_audit_the_page_says_not_checked(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "findings.json").write_text("{")
+    make(world, tmp_path / "out", f"--audit={tmp_path / 'findings.json'}")
+    assert "Not checked: the audit was not run" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_figure_five_comes_with_its_numbers(world: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "gradcam"
+    folder.mkdir()
+    Image.new("RGB", (20, 10)).save(folder / "figure-5.png")
+    measured = {"images": 9, "inside": 0.61, "interval": [0.5, 0.7], "even_heat": 0.3}
+    (folder / "metrics.json").write_text(json.dumps({"a-0": measured, "b-0": {"images": 0, "inside": None}}))
+    make(world, tmp_path / "out", f"--gradcam={folder}")
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "| a-0 | 9 | 0.61 (0.50–0.70) | 0.30 |" in text
+    assert "| b-0 | 0 | undefined |" in text
+    assert (tmp_path / "out" / "figures" / "figure-5.png").read_bytes() == (folder / "figure-5.png").read_bytes()
+    assert "data:image/png;base64," in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_what_each_stage_made_is_counted(world: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    (folder / "figures.jsonl").write_text('{"figure_id": "a"}\n' * 5)
+    (folder / "failed.jsonl").write_text('{"item": "x", "reason": "encrypted"}\nnot json\n[]\n')
+    section = caveats.failures([folder, world / "dataset", tmp_path / "nowhere"], [])
+    made, reasons = section.tables
+    assert made.rows == [["figures", "5", "1"], ["dataset", "48", "0"], ["nowhere", "–", "0"]]
+    assert reasons.rows == [
+        ["figures", "1", "encrypted"],
+        ["figures", "2", "lines of failed.jsonl that cannot be read"],
+    ]
+
+
+def test_ssl_settings_and_transductive_use_are_told(world: Path) -> None:
+    found, _ = results.collect(
+        world / "evaluate", world / "finetune", describe(covidct.load(world / "dataset"))["split_hash"]
+    )
+    first = found[0]
+    ssl = {
+        "init": "random",
+        "chain": ["luna", "covidct"],
+        "size": 64,
+        "batch": 128,
+        "queue": 512,
+        "epochs": 3,
+        "temperature": 0.2,
+    }
+    history = [{"set": "luna", "epoch": 0, "loss": 2.0}, {"set": "covidct", "epoch": 0, "loss": 1.0}]
+    card = {**first.card, "start": {"backbone": "crnet", "recipe": ssl, "history": history}}
+    group = results.Group("x", (replace(first, card=card, summary={**first.summary, "transductive": True}),))
+    told = results.differs(group)
+    assert "SSL: size 64 (224), epochs 3, temperature 0.2" in told
+    assert "transductive" in told
+    assert sections.begins(card) == "random → SSL on LUNA → SSL on COVID-CT train"
+    assert findings._pretraining({"x": group}) == {"crnet-random-luna-covidct": [(1, 2.0, "luna"), (2, 1.0, "covidct")]}
+    section = findings.encoders({"x": group})
+    assert section is not None
+    assert [figure.name for figure in section.figures] == ["encoders-x", "pretraining"]
+
+
+def test_only_runs_of_one_network_and_the_best_are_compared(world: Path) -> None:
+    found, _ = results.collect(
+        world / "evaluate", world / "finetune", describe(covidct.load(world / "dataset"))["split_hash"]
+    )
+
+    def group(run: str, backbone: str, flip: bool) -> results.Group:
+        table = found[0].predictions.assign(score=lambda t: abs(t["label"] - 0.1) if not flip else 0.5)
+        auc = {**found[0].summary["test"]["at_half"], "auc": 0.5 if flip else 1.0}
+        summary = {**found[0].summary, "test": {**found[0].summary["test"], "at_half": auc}}
+        card = {**found[0].card, "backbone": backbone}
+        return results.Group(run, (replace(found[0], predictions=table, card=card, summary=summary),))
+
+    groups = {
+        "a": group("a", "crnet", False), "b": group("b", "crnet", True), "c": group("c", "vgg16", True),
+        "d": group("d", "resnet18", True),
+    }  # fmt: skip
+    pairs = [(row["a"], row["b"]) for row in results.comparisons(groups)]
+    assert pairs == [("a", "b"), ("a", "c"), ("a", "d")]
 
 
 def test_table_two_is_equal_everywhere() -> None:
