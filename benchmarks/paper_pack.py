@@ -25,22 +25,17 @@ LUNA_QUALITY = 88
 """of JPEG; the slices only teach an encoder"""
 
 
-def make(release: Path, luna: Path, weights: Path, out: Path) -> int:
+def make(release: Path, luna: Path, weights: Path, out: Path, cleaned: Path | None = None) -> int:
     """Write the pack; gives its bytes. ``luna`` may be the folder of stage luna or of slices or volumes."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         _run("covidct.published", "--root", release, "--out", work / "published")
         dataset = covidct.load(work / "published")
-        for scheme in ("published", "grouped"):
-            _run(
-                "covidct.dataset", "--records", work / "published" / "records.csv", "--out", work / scheme / "set",
-                "--scheme", scheme, "--folds", "0",
-            )  # fmt: skip
         pictures_of(dataset, out)
-        for scheme in ("published", "grouped"):
-            found = covidct.load(work / scheme / "set")
-            table = found.records[["image_id", "split"]]
-            write_text(out / "splits" / f"{scheme}.csv", table.to_csv(index=False, lineterminator="\n"))
+        table = dataset.records[["image_id", "split"]]
+        write_text(out / "splits" / "published.csv", table.to_csv(index=False, lineterminator="\n"))
+        if cleaned is not None:
+            write_text(out / "splits" / "cleaned.csv", cleaned.read_text(encoding="utf-8"))
         slices = luna
         if not (luna / "slices.csv").is_file():
             slices = work / "luna"

@@ -4,10 +4,10 @@
     python -m benchmarks.paper_tables --data PACK --minutes 9 --out RESULTS        # again until 'finished'
     python -m benchmarks.paper_tables table --data PACK --results RESULTS/results.zip     # what there is
 
-PACK holds the 2020 release in a small form (pictures squeezed to 256×256; its own split and one that keeps patients and
-same pictures together), LUNA slices, and ImageNet weights (SqueezeNet 1.1 whole, ResNet-18 without four layers): all
-that a machine without network needs. Several runs share the card at once. RESULTS gets one small archive, results.zip:
-cards, histories, predictions; put it into PACK (or leave it in RESULTS) and the next call goes on from it.
+PACK holds the 2020 release in a small form (pictures squeezed to 256×256; its own split and, with ``pack --cleaned``,
+the one of its cleaned version), LUNA slices, and ImageNet weights (SqueezeNet 1.1 whole, ResNet-18 without four layers):
+all that a machine without network needs. Several runs share the card at once. RESULTS gets one small archive,
+results.zip: cards, histories, predictions; put it into PACK (or leave it in RESULTS) and the next call goes on from it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Job:
     @property
     def encoder(self) -> str:
         start = "random" if self.init == "random" else "imagenet"
-        return "-".join((self.backbone, start, *self.chain))
+        return "-".join((self.backbone, start, *self.chain, *(() if self.scheme == "published" else (self.scheme,))))
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,9 @@ def plan(seeds: list[int]) -> list[list[Job]]:
         *transfer,
         ("crnet-random", "crnet", "random"),
     ):
-        tasks.append([Job(f"{name}-grouped", backbone, seed, init, scheme="grouped") for seed in seeds])
+        tasks.append([Job(f"{name}-cleaned", backbone, seed, init, scheme="cleaned") for seed in seeds])
+    name, chain = "resnet18-partial-self-trans-cleaned", ("luna", "covidct")
+    tasks.append([Job(name, "resnet18", seed, PARTIAL, chain, scheme="cleaned") for seed in seeds])
     return tasks
 
 
@@ -139,7 +141,7 @@ def encoder_of(job: Job, pack: Path, work: Path, settings: Settings, minutes: fl
             about={**data.describe(dataset), "transductive": False},
             hardware=Hardware(settings.accelerator, 1, settings.precision, graphs=settings.graphs),
             # chains that begin alike share the states of their first set
-            cache=work / "states" / f"{job.backbone}-{job.encoder.split('-')[1]}",
+            cache=work / "states" / f"{job.backbone}-{job.encoder.split('-')[1]}-{job.scheme}",
             minutes=minutes,
         )
         pretrain.write(out, result)
@@ -353,12 +355,13 @@ def pack_command(
     release: Path = typer.Option(..., help="folder of the 2020 release"),
     luna: Path = typer.Option(..., help="folder of LUNA16 slices or volumes, or of stage luna"),
     weights: Path = typer.Option(..., help="folder of ImageNet weights (.pth)"),
+    cleaned: Path | None = typer.Option(None, help="the split of the cleaned version: CSV with image_id, split"),
     out: Path = typer.Option(Path(".gpu-pack")),
 ) -> None:
     """Make the pack."""
     from benchmarks import paper_pack
 
-    print(f"{out}: {paper_pack.make(release, luna, weights, out) / 1e6:.1f} MB")
+    print(f"{out}: {paper_pack.make(release, luna, weights, out, cleaned) / 1e6:.1f} MB")
 
 
 @app.command("table")
