@@ -139,7 +139,7 @@ def bare(url: str, folder: Path, rows: int) -> tuple[float, float, int, int]:
 
 def ours(url: str, folder: Path, *more: str) -> tuple[float, float]:
     """Seconds of our listing and of our fetching, in this process, start-up of Python left out."""
-    from harvest import preprints, window
+    from harvest import papers, preprints, window
     from harvest.http import Session
     from harvest.store import open_store
 
@@ -151,7 +151,7 @@ def ours(url: str, folder: Path, *more: str) -> tuple[float, float]:
         listed = time.monotonic() - begin
         window.select(store, wanted)
         begin = time.monotonic()
-        preprints.fetch_all(session, store, wanted)
+        papers.fetch_all(session, store, wanted)
         preprints.publish(store, wanted, folder / "out")
         return listed, time.monotonic() - begin
 

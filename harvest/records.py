@@ -100,7 +100,7 @@ class Figure(Record):
     box: Box | None = None
     xrefs: tuple[int, ...] = ()
     pixels: str
-    """``native`` (one embedded raster), ``rendered`` (the page region at a stated dpi) or ``given`` (a file as served)"""
+    """``native`` (one embedded raster), ``rendered`` (the page region at a stated dpi), ``given`` (a file as served)"""
     dpi: float | None = None
     file: str
     """picture, relative to the folder of the records"""

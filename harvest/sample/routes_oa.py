@@ -24,7 +24,7 @@ def oa(request: Request, store: Store, most: int = 1000) -> Reply:
     query = request.query
     asked = f' id="{escape(query["id"], QUOTE)}"' if query.get("id") else ""
     head = f"<OA><responseDate>2026-01-01 00:00:00</responseDate><request{asked}>oa.fcgi</request>"
-    wanted = [kind for kind in ("tgz", "pdf") if query.get("format", kind) == kind]
+    wanted: list[str] = [kind for kind in ("tgz", "pdf") if query.get("format", kind) == kind]
     if query.get("resumptionToken") or query.get("from") or query.get("until"):
         return _span(query, store, head, wanted, most)
     if not query.get("id"):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from harvest.medpix import app, sex_of, shown
+from harvest.cases import sex_of, shown
+from harvest.medpix import app
 from harvest.records import Figure, read_jsonl
 from harvest.sample.routes_medpix import placeholder
 from harvest.sample.serve import Fault, StandIn
