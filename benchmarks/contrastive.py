@@ -1,6 +1,6 @@
 """Images per second of momentum contrast, side by side with a plain loop as the scripts of 2020 had it.
 
-    OMP_NUM_THREADS=2 python benchmarks/ssl.py --data FOLDER --backbones resnet18,resnet50,densenet169
+    OMP_NUM_THREADS=2 python benchmarks/contrastive.py --data FOLDER --backbones resnet18,resnet50,densenet169
 
 FOLDER holds pictures (PNG, JPEG; searched below it). The plain loop: PIL decodes and augments each picture twice in a
 DataLoader of the same process, two float32 encoders, one step at a time. Ours: pictures decoded once, views drawn in
