@@ -1,6 +1,7 @@
 """`covidct predict IMAGE…|DIR --model FOLDER`: P(COVID) for pictures, with the model's own preprocessing.
 
-A picture that does not look like a single-patient chest CT is said to be none and gets no score. Not a medical device.
+A picture that does not look like a single-patient chest CT is said to be none and gets no score; with
+``--any-picture`` it gets one, and the remark stays beside it. Not a medical device.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ import typer
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from torch import nn
+from tqdm import tqdm
 
 from covidct import pictures
 from covidct.files import write_text
 from models import checkpoint, engine
-from models.evaluate import evaluation
+from models.evaluate import chosen_threshold, covid_index, evaluation
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,10 @@ WARNING = (
     "Its output must not be used for diagnosis or treatment."
 )
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp"})
+MANY = 20
+"""pictures from which progress is shown"""
+SMALLEST = 32
+"""pixels: what is smaller shows nothing"""
 LEAST = 0.5
 """modality score (curation.modality) from which a picture counts as a chest CT"""
 
@@ -52,6 +59,7 @@ class Prediction:
     ct_score: float | None = None
     """how much this looks like a chest CT, 0…1; None: not checked"""
     problem: str = ""
+    """why there is no score, or what speaks against the one there is"""
     heat_map: str = ""
 
 
@@ -59,7 +67,7 @@ def find(paths: Iterable[Path]) -> Iterator[Path]:
     """Pictures: files as named, folders searched (not below) by file ending, in order of name."""
     for path in paths:
         if path.is_dir():
-            yield from sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+            yield from sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
         else:
             yield path
 
@@ -74,13 +82,12 @@ def predict(
 ) -> Iterator[Prediction]:
     """Score pictures one by one (memory does not grow with their number).
 
-    ``any_picture``: score also what does not look like a chest CT, or cannot be checked. ``heat_maps``: folder for
-    Grad-CAM overlays (needs extra `models`).
+    ``any_picture``: score also what does not look like a chest CT. ``heat_maps``: folder for Grad-CAM overlays.
+    Raises EvaluateError for an encoder or a network of other classes.
     """
-    transform = evaluation(card)
-    threshold = float(card["metrics"].get("threshold", 0.5))
+    transform, threshold, covid = evaluation(card), chosen_threshold(card), covid_index(card)
     names = card["class_names"]
-    covid = names.index("COVID")
+    taken: set[str] = set()
     for file in files:
         try:
             picture = pictures.open_picture(file)
@@ -88,9 +95,8 @@ def predict(
         except pictures.PictureError as error:
             yield Prediction(str(file), problem=str(error))
             continue
-        ct_score = None if any_picture else modality(np.asarray(picture.convert("RGB")))
-        if ct_score is not None and ct_score < LEAST:
-            problem = f"does not look like a single-patient chest CT (score {ct_score:.2f}, expected {LEAST} or more)"
+        ct_score, problem = looked_at(picture)
+        if problem and not any_picture and ct_score is not None:
             yield Prediction(str(file), ct_score=ct_score, problem=problem)
             continue
         squeezed = Image.fromarray(grey).resize((transform.size, transform.size), Image.Resampling.BILINEAR)
@@ -99,8 +105,30 @@ def predict(
         called = names[covid] if probability >= threshold else names[1 - covid]
         drawn = ""
         if heat_maps is not None:
-            drawn = str(heat_map(model, card, images, grey, heat_maps / f"{file.stem}-heat.png"))
-        yield Prediction(str(file), probability, called, ct_score, "", drawn)
+            drawn = str(heat_map(model, card, images, grey, heat_maps / free_name(file, taken)))
+        yield Prediction(str(file), probability, called, ct_score, problem, drawn)
+
+
+def looked_at(picture: Image.Image) -> tuple[float | None, str]:
+    """How much a picture looks like a chest CT, and what to say of it; nothing to say: ``""``."""
+    if min(picture.size) < SMALLEST:
+        return 0.0, f"expected a picture of at least {SMALLEST} pixels each way, got {picture.width}×{picture.height}"
+    score = modality(np.asarray(picture.convert("RGB")))
+    if score is None:
+        return None, "not checked whether this is a chest CT: pip install 'covidct[curation]'"
+    if score < LEAST:
+        return score, f"does not look like a single-patient chest CT (score {score:.2f}, expected {LEAST} or more)"
+    return score, ""
+
+
+def free_name(file: Path, taken: set[str]) -> str:
+    """``<stem>-heat.png``; of pictures that share a stem the later ones get a number."""
+    name, number = f"{file.stem}-heat.png", 1
+    while name in taken:
+        number += 1
+        name = f"{file.stem}-{number}-heat.png"
+    taken.add(name)
+    return name
 
 
 def modality(pixels: np.ndarray) -> float | None:
@@ -150,13 +178,14 @@ def main(
             raise PredictError(
                 f"{', '.join(map(str, images))}: expected pictures, got none ({', '.join(sorted(SUFFIXES))})"
             )
-        rows = list(predict(network, card, files, any_picture=any_picture, heat_maps=heat_maps))
+        shown = tqdm(files, disable=None if len(files) >= MANY else True, unit="picture")
+        rows = list(predict(network, card, shown, any_picture=any_picture, heat_maps=heat_maps))
     except (ValueError, RuntimeError, OSError) as error:
         if not engine.is_ours(error):
             raise
         log.error("%s", error)
         raise typer.Exit(1) from error
-    if not any_picture and any(row.ct_score is None and not row.problem for row in rows):
+    if any(row.ct_score is None and row.probability is not None for row in rows):
         log.warning("Whether these are chest CTs was not checked: pip install 'covidct[curation]'")
     if out is None:
         show(rows)
@@ -165,18 +194,20 @@ def main(
     else:
         write_text(out, as_csv(rows))
     scored = sum(row.probability is not None for row in rows)
-    log.info("%d of %d pictures scored by %s", scored, len(rows), model)
+    log.info(
+        "%d of %d pictures scored by %s; called COVID from %.3f, chosen on its validation split",
+        scored, len(rows), model, chosen_threshold(card),
+    )  # fmt: skip
     if not scored:
         raise typer.Exit(1)
 
 
 def show(rows: list[Prediction]) -> None:
     """A table on the terminal."""
-    table = Table("picture", "P(COVID)", "called", "")
+    table = Table("picture", "P(COVID)", "called", "CT score", "")
     for row in rows:
-        table.add_row(
-            Path(row.file).name, "" if row.probability is None else f"{row.probability:.3f}", row.called, row.problem
-        )
+        score, ct = ("" if value is None else f"{value:.3f}" for value in (row.probability, row.ct_score))
+        table.add_row(Text(Path(row.file).name), score, row.called, ct, Text(row.problem))
     Console().print(table)
 
 

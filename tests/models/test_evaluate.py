@@ -52,6 +52,55 @@ def test_predictions_and_metrics(trained: tuple[Path, Path], tmp_path: Path) -> 
     sources = {(row["source"], row["class"]): row for row in summary["test"]["by_source"]}
     assert set(sources) == {("medrxiv", "COVID")}  # three test images of medpix and of pmc: too few for a line
     assert summary["test"]["calibration"]["ece"] >= 0
+    assert summary["transductive"] is False
+
+
+def test_the_encoder_is_mapped_before_and_after(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, model = trained
+    assert run(folder, model, tmp_path, "--start", "random").exit_code == 0
+    table = pd.read_csv(tmp_path / "embedding.csv")
+    assert table["encoder"].value_counts().to_dict() == {"start": 12, "trained": 12}
+    test = covidct.load(folder).test.records["image_id"].tolist()
+    assert table.loc[table["encoder"] == "trained", "image_id"].tolist() == test
+    figures = json.loads((tmp_path / "metrics.json").read_text())["embedding"]
+    assert set(figures) == {"start", "trained"}
+    assert 0 <= figures["trained"]["label"]["share"] <= 1
+
+
+def test_weights_that_cannot_be_had_leave_only_that_map_out(
+    trained: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, model = trained
+    assert run(folder, model, tmp_path, "--start", "imagenet").exit_code == 0
+    assert "no ImageNet weights for CRNet" in caplog.text
+    assert set(pd.read_csv(tmp_path / "embedding.csv")["encoder"]) == {"trained"}
+
+
+def test_one_class_in_test_is_said_not_hidden(
+    trained: tuple[Path, Path], toys: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, model = trained
+    one = toys(tmp_path / "one", {"train": 4, "val": 4, "test": 6}, (1,))
+    caplog.set_level("INFO")
+    assert run(one, model, tmp_path / "out", "--other-split").exit_code == 0
+    summary = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert summary["test"]["at_half"]["auc"] is None
+    assert summary["test"]["by_source"] == []
+    assert "AUC undefined: all 6 labels are COVID" in caplog.text
+
+
+@pytest.mark.parametrize("threshold", [2, -0.1, "high", True, float("nan")])
+def test_a_threshold_that_is_none_is_named(threshold: object) -> None:
+    with pytest.raises(evaluate.EvaluateError, match=r"metrics\.threshold: expected a probability"):
+        evaluate.chosen_threshold({"metrics": {"threshold": threshold}})
+
+
+def test_other_classes_and_encoders_are_refused() -> None:
+    with pytest.raises(evaluate.EvaluateError, match="got classifier with classes benign, malignant"):
+        evaluate.covid_index({"kind": "classifier", "class_names": ["benign", "malignant"]})
+    with pytest.raises(evaluate.EvaluateError, match="got encoder with no classes"):
+        evaluate.covid_index({"kind": "encoder", "class_names": []})
+    assert evaluate.covid_index({"kind": "classifier", "class_names": ["COVID", "NonCOVID"]}) == 0
 
 
 def test_same_inputs_same_bytes(trained: tuple[Path, Path], tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 import covidct
-from models import evaluate, finetune, predict
+from models import checkpoint, evaluate, finetune, predict
 from models.engine import Hardware
 from models.recipe import Recipe
 
@@ -39,10 +40,8 @@ def test_gives_the_scores_of_evaluate(trained: tuple[Path, Path], tmp_path: Path
     result = run(model, *files, "--any-picture", "--out", str(tmp_path / "p.csv"))
     assert result.exit_code == 0
     found = pd.read_csv(tmp_path / "p.csv", keep_default_na=False)
-    from models import checkpoint
-
     expected = evaluate.predict(*checkpoint.load(model), test)
-    assert np.allclose(found["probability"].astype(float), expected, atol=2e-3)
+    assert np.allclose(found["probability"].astype(float), expected, atol=2e-6)
     assert set(found["called"]) == {"COVID", "NonCOVID"}
 
 
@@ -69,6 +68,10 @@ def test_what_is_no_ct_gets_no_score(
     assert (refused["probability"] == "").all()
     assert refused["problem"].str.contains("does not look like a single-patient chest CT").all()
     assert (found.loc[found["ct_score"] == 0.9, "probability"] != "").all()
+    run(model, str(folder / "images"), "--any-picture", "--out", str(tmp_path / "all.csv"))
+    everything = pd.read_csv(tmp_path / "all.csv", keep_default_na=False)
+    assert (everything["probability"] != "").all()
+    assert everything["problem"].str.contains("does not look like").sum() == len(refused)
 
 
 def test_without_the_check_it_says_not_checked(
@@ -78,6 +81,59 @@ def test_without_the_check_it_says_not_checked(
     monkeypatch.setattr(predict, "modality", lambda pixels: None)
     assert run(model, str(next((folder / "images").iterdir())), "--out", str(tmp_path / "p.csv")).exit_code == 0
     assert "was not checked" in caplog.text
+    found = pd.read_csv(tmp_path / "p.csv", keep_default_na=False)
+    assert found["problem"].str.contains("not checked whether this is a chest CT").all()
+    assert (found["probability"] != "").all()
+
+
+def test_odd_pictures_are_rows_too(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    _, model = trained
+    rng = np.random.default_rng(0)
+    odd = {
+        "dot.png": Image.new("L", (1, 1)),
+        "line.png": Image.new("L", (4000, 1)),
+        "white.png": Image.new("RGB", (300, 200), "white"),
+        "deep.png": Image.fromarray(rng.integers(0, 65535, (80, 90)).astype(np.uint16)),
+        "ink.jpg": Image.fromarray(rng.integers(0, 255, (60, 70, 4)).astype(np.uint8), "CMYK"),
+        "two.gif": Image.fromarray(rng.integers(0, 255, (60, 70)).astype(np.uint8)),
+        "[bold]x.png": Image.new("L", (64, 64), 90),
+    }
+    for name, picture in odd.items():
+        picture.save(tmp_path / name)
+    (tmp_path / "folder.png").mkdir()
+    result = run(model, str(tmp_path), "--out", str(tmp_path / "p.csv"))
+    found = pd.read_csv(tmp_path / "p.csv", keep_default_na=False)
+    assert len(found) == len(odd), result.output
+    assert (found["probability"] == "").all()
+    assert (found["problem"] != "").all()
+    assert "[bold]x.png" in run(model, str(tmp_path)).output
+
+
+def test_an_encoder_and_other_classes_are_refused(
+    trained: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, model = trained
+    picture = str(folder / "images" / "test-1-00.png")
+    network, card = checkpoint.load(model)
+    checkpoint.save(tmp_path / "other", network, {**card, "class_names": ["benign", "malignant"]})
+    assert run(tmp_path / "other", picture).exit_code == 1
+    assert "expected a classifier of NonCOVID and COVID, got classifier with classes benign, malignant" in caplog.text
+    from models import backbones
+
+    encoder, _ = backbones.features(network, "crnet")
+    checkpoint.save(tmp_path / "encoder", encoder, {**card, "kind": "encoder", "class_names": []})
+    assert run(tmp_path / "encoder", picture).exit_code == 1
+    assert "got encoder with no classes" in caplog.text
+    (tmp_path / "pickle").mkdir()
+    torch.save(network.state_dict(), tmp_path / "pickle" / "model.safetensors")
+    assert run(tmp_path / "pickle", picture).exit_code == 1
+    assert "expected safetensors, got a pickle" in caplog.text
+
+
+def test_heat_maps_of_the_same_name_do_not_meet() -> None:
+    taken: set[str] = set()
+    names = [predict.free_name(Path(name), taken) for name in ("a/x.png", "b/x.jpg", "c/x.png", "y.png")]
+    assert names == ["x-heat.png", "x-2-heat.png", "x-3-heat.png", "y-heat.png"]
 
 
 def test_bad_files_are_rows(trained: tuple[Path, Path], tmp_path: Path) -> None:
