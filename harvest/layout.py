@@ -28,9 +28,12 @@ CLEAN: dict[int, str | None] = {
 }
 SUBSET = re.compile(r"^[A-Z]{6}\+")
 WEIGHT = re.compile(
-    r"[-,. ]?(bold|black|heavy|semibold|demi|medi|bd|blk|italic|ital|oblique|obl|it|roman|regular|light|book)\b.*$",
+    r"(?:[-,. ]+(?:semi|demi|extra|ultra|bold|black|heavy|medi|medium|bd|blk|italic|ital|oblique|obl|it|roman|regular|"
+    r"light|book)+\b.*|(?:semibold|bold|italic|oblique)+)$",
     re.I,
 )
+MAKER = re.compile(r"(?:PS|PSMT|MT)$")
+"""what Monotype's fonts add behind the weight: ``TimesNewRomanPS-BoldMT``, ``ArialMT``"""
 BOLD = re.compile(r"bold|black|heavy|semibold|demi|medi\b|[-.](b|bd)$|\.B$", re.I)
 
 
@@ -103,7 +106,8 @@ def clean(text: str) -> str:
 def family(font: str) -> tuple[str, bool]:
     """Font name without subset tag, weight and slant, and whether it is bold."""
     name = SUBSET.sub("", font)
-    return WEIGHT.sub("", name) or name, bool(BOLD.search(name))
+    stem = MAKER.sub("", WEIGHT.sub("", MAKER.sub("", name)))
+    return stem or name, bool(BOLD.search(name))
 
 
 def union(boxes: Iterable[Box]) -> Box:
@@ -189,7 +193,7 @@ def reading_turn(raw: Sequence[dict[str, Any]], page: pymupdf.Page) -> pymupdf.M
 
 
 def fragments_of(raw: Sequence[dict[str, Any]], turn: pymupdf.Matrix, rect: pymupdf.Rect) -> tuple[list[Line], str]:
-    """MuPDF's lines on the page as `Line`, and the text that their offsets count in (as ``page.get_text()`` gives it)."""
+    """MuPDF's lines on the page as `Line`, and the text that their offsets count in, as ``page.get_text()`` has it."""
     fragments: list[Line] = []
     parts: list[str] = []
     offset = 0

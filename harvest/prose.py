@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from harvest.layout import Line, Page, area, line_numbers, overlap, union, x_overlap, y_overlap
-from harvest.records import Box
 
 FURNITURE, PROSE, OTHER = "furniture", "prose", "other"
 DIGITS = re.compile(r"\d+")
@@ -211,12 +210,3 @@ def roles_of(
         for index in group:
             roles[index] = PROSE
     return tuple(roles)
-
-
-def text_between(document: Document, page: Page, gap: Box) -> int:
-    """How many lines of running text lie in a box."""
-    roles = document.roles[page.number - 1]
-    return sum(
-        role == PROSE and overlap(line.box, gap) > 0.3 * area(line.box)
-        for line, role in zip(page.lines, roles, strict=True)
-    )

@@ -14,7 +14,8 @@ from PIL import Image
 from harvest.document import read_pages
 from harvest.pixels import Picture, PixelError, picture, png
 from harvest.records import Box
-from tests.harvest.drawn import Draft, picture as drawn, pixmap
+from tests.harvest.drawn import Draft, pixmap
+from tests.harvest.drawn import picture as drawn
 
 PLACE = (150.0, 100.0, 450.0, 325.0)
 
@@ -167,7 +168,7 @@ def test_fax_coding_is_read_in_the_right_tones() -> None:
 def test_one_bit_and_sixteen_bit_rasters_come_in_eight() -> None:
     packed = np.packbits(GREY > 128, axis=1).tobytes()
     got = taken(with_object("/Width 160/Height 120/BitsPerComponent 1/ColorSpace/DeviceGray", packed))
-    assert got.image.dtype == np.uint8 and set(np.unique(got.image)) <= {0, 255} or got.pixels == "rendered"
+    assert (got.image.dtype == np.uint8 and set(np.unique(got.image)) <= {0, 255}) or got.pixels == "rendered"
     wide = (GREY.astype(">u2") * 257).tobytes()
     got = taken(with_object("/Width 160/Height 120/BitsPerComponent 16/ColorSpace/DeviceGray", wide))
     assert got.pixels == "native" and same(got.image, GREY, 2)
@@ -228,7 +229,7 @@ def test_several_rasters_are_rendered_no_coarser_than_they_are() -> None:
 
 def test_limits_on_pixels() -> None:
     pdf = with_object(f"{SIZE}/ColorSpace/DeviceGray", GREY.tobytes())
-    with pytest.raises(PixelError, match="160x120.*max_pixels"):
+    with pytest.raises(PixelError, match=r"160x120.*max_pixels"):
         taken(pdf, max_pixels=10_000)
     pdf[0].draw_rect((200, 150, 260, 200), color=(0, 0, 0), fill=(0, 0, 0))
     got = taken(pdf, max_pixels=40_000)

@@ -110,7 +110,11 @@ def test_text_boxes_of_a_flow_chart_are_part_of_it() -> None:
         box = pymupdf.Rect(190, top + 60 * index, 420, top + 60 * index + 40)
         boxes.append(box)
         page.draw_rect(box, width=1)
-        page.insert_textbox(box + (4, 4, -4, -4), "Patients assessed for eligibility and followed", fontsize=9)
+        page.insert_textbox(
+            pymupdf.Rect(box.x0 + 4, box.y0 + 4, box.x1 - 4, box.y1 - 4),
+            "Patients assessed for eligibility and followed",
+            fontsize=9,
+        )
         if index:
             page.draw_line((305, box.y0 - 20), (305, box.y0), width=1)
     draft.y = top + 230
