@@ -278,6 +278,12 @@ def predict(context: typer.Context) -> None:
     delegate("models.predict", "models", "predict", list(context.args))
 
 
+@app.command(context_settings=FORWARD)
+def compare(context: typer.Context) -> None:
+    """Two models on the same test patients: the difference with its interval (covidct compare --help)."""
+    delegate("models.compare", "models", "compare", list(context.args))
+
+
 def main() -> None:
     """Entry point of ``covidct`` and ``python -m covidct``."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

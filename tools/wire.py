@@ -35,13 +35,11 @@ def files_of(module: str) -> list[str]:
 
 @cache
 def imports(file: str) -> frozenset[str]:
-    """Files of ours that one file imports when it is imported (not in functions, not for types only)."""
+    """Files of ours that one file imports, at its top or inside functions; what only types need is left out."""
     found: set[str] = set()
 
     def visit(node: ast.AST) -> None:
         for child in ast.iter_child_nodes(node):
-            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-                continue
             if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
                 continue
             if isinstance(child, ast.Import):
