@@ -35,6 +35,7 @@ _REDIRECTS = 5
 # A host that fails this many items in a row, each after all its retries, is down: the rest would take hours to fail.
 _ROW_OF_FAILURES = 8
 _ROW_OF_REFUSALS = 3
+_ROW_OF_LIMITS = 2
 
 
 class Session:
@@ -67,6 +68,7 @@ class Session:
         self._blocked: dict[str, str] = {}
         self._failures: dict[str, int] = {}
         self._refusals: dict[str, int] = {}
+        self._limited: dict[str, int] = {}
         self._http = requests.Session()
         self._http.headers["User-Agent"] = (
             f"covidct-harvest/{_version()} (mailto:{contact})" if contact else "covidct-harvest"
@@ -189,7 +191,8 @@ class Session:
             self.stop(
                 response.url, f"answers with a Cloudflare challenge (HTTP {status}), which asking again does not solve"
             )
-        if status == 403:
+        # S3 answers 403 for an object that is not there: that is about the object, not about us.
+        if status == 403 and b"<Code>" not in body:
             self._refusals[service] = self._refusals.get(service, 0) + 1
             if self._refusals[service] >= _ROW_OF_REFUSALS:
                 self.stop(response.url, f"refused {_ROW_OF_REFUSALS} requests in a row (HTTP 403)")
@@ -258,13 +261,17 @@ class Session:
             result = retrying(action)
         except TransientError as error:
             self._failures[service] = self._failures.get(service, 0) + 1
+            if error.status == 429:
+                self._limited[service] = self._limited.get(service, 0) + 1
+                if self._limited[service] >= _ROW_OF_LIMITS:
+                    self.stop(url, f"asked to wait (HTTP 429) at every one of {rule.tries} tries, twice in a row")
             if self._failures[service] >= _ROW_OF_FAILURES:
                 self.stop(url, f"failed {_ROW_OF_FAILURES} items in a row, the last with: {error}")
             raise ItemError(f"{error} (asked {rule.tries} times)") from error
         except ItemError:
             self._failures[service] = 0  # a refusal of one item is an answer: the host is up
             raise
-        self._failures[service] = 0
+        self._failures[service] = self._limited[service] = 0
         return result
 
 

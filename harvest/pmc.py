@@ -40,6 +40,7 @@ SCHEMA = (
     given.SCHEMA
     + """
 CREATE TABLE IF NOT EXISTS article(pmcid TEXT PRIMARY KEY, title TEXT, score REAL, state TEXT DEFAULT 'listed');
+CREATE INDEX IF NOT EXISTS article_rank ON article(score DESC, pmcid);
 """
 )
 

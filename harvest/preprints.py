@@ -142,6 +142,9 @@ def main(
     ] = "",
     max_mb: Annotated[int, typer.Option(help="largest PDF, megabytes")] = 300,
     max_failed: Annotated[float, typer.Option(help="share of failed PDFs above which the stage fails")] = 1.0,
+    go_on: Annotated[
+        bool, typer.Option(help="end well although a host was stopped, with what there is; else run again later")
+    ] = False,
     enabled: Annotated[bool, typer.Option(help="--no-enabled writes empty results")] = True,
     cache: Annotated[Path | None, typer.Option(help="folder that survives a killed run; default: <out>.cache")] = None,
     dry_run: Annotated[
@@ -190,6 +193,9 @@ def main(
         counts = publish(store, wanted, out)
         blocked = store.count("SELECT count(*) FROM problem WHERE waiting")
     report(out, counts)
+    if go_on and blocked:
+        log.warning("%d PDFs wait for a host that was stopped; going on without them (--go_on)", blocked)
+        blocked = 0
     judge(wanted, counts, missing, blocked, max_failed, out)
 
 
@@ -208,7 +214,7 @@ def judge(
     if blocked:
         raise HarvestError(
             f"{blocked} PDFs were not fetched because a host was stopped (see {out / 'failed.jsonl'}); "
-            f"run the same command again later to go on"
+            f"run the same command again later to go on, or take what there is (go_on)"
         )
     if counts["failed"] and not counts["downloaded"]:
         raise HarvestError(f"all {counts['failed']} PDFs failed; the reasons are in {out / 'failed.jsonl'}")

@@ -114,6 +114,32 @@ def test_three_plain_403_in_a_row_stop_the_host(service, session, answer):
     assert len(service.asked) == 3
 
 
+def test_objects_that_s3_does_not_have_do_not_stop_it(service, session, answer):
+    body = b'<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>'
+    service.route = lambda ask: answer(body, 403, "application/xml")
+    for n in range(6):
+        with pytest.raises(ItemError, match="AccessDenied"):
+            session.json(f"{service.url}/s/{n}")
+    assert not session.blocked(service.url + "/s/z")
+
+
+def test_a_host_that_only_asks_to_wait_is_stopped_after_two_items(service, session, answer, time_):
+    service.route = lambda ask: answer(b"error code: 1015", 429) if "/s/" in ask.path else answer(b"{}")
+    with pytest.raises(ItemError, match="429"):
+        session.json(service.url + "/s/1")
+    with pytest.raises(BlockedError, match="run the same command again"):
+        session.json(service.url + "/s/2")
+    assert session.json(service.url + "/other") == {}
+
+
+def test_one_item_that_stays_limited_does_not_stop_the_host(service, session, answer):
+    service.route = lambda ask: answer(b"error code: 1015", 429) if ask.path == "/s/bad" else answer(b"{}")
+    for _ in range(3):
+        with pytest.raises(ItemError, match="429"):
+            session.json(service.url + "/s/bad")
+        assert session.json(service.url + "/s/good") == {}
+
+
 def test_a_host_that_is_down_is_given_up_after_some_items(service, session, answer):
     service.route = lambda ask: answer(b"", 503)
     failures = []

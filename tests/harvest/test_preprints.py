@@ -274,6 +274,13 @@ def test_a_challenge_stops_the_site_at_once_and_the_rest_waits(tmp_path):
     assert len(lines(tmp_path / "out" / "preprints.jsonl")) == 12
 
 
+def test_what_there_is_may_be_taken_although_the_site_blocks(tmp_path):
+    with StandIn.synthetic(80, 12, 3000, faults=[Fault(r"/content/", CHALLENGE, skip=4)]) as server:
+        result = call(tmp_path / "out", server.url, "--go-on")
+    assert result.exit_code == 0 and "going on without them" in result.output
+    assert len(lines(tmp_path / "out" / "preprints.jsonl")) == 4
+
+
 def test_europe_pmc_stands_in_for_a_site_that_blocks(tmp_path):
     with StandIn.synthetic(80, 12, 3000, faults=[Fault(r"/content/", CHALLENGE)]) as server:
         result = call(tmp_path / "out", server.url, "--europepmc", f"{server.url}/epmc")
