@@ -5,7 +5,7 @@
     python -m benchmarks.paper_tables table --data PACK --results RESULTS/results.zip     # what there is
 
 PACK holds the 2020 release in a small form (pictures squeezed to 256×256; its own split and, with ``pack --cleaned``,
-the one of its cleaned version), LUNA slices, and ImageNet weights (SqueezeNet 1.1 whole, ResNet-18 without four layers):
+the one of its cleaned version), LUNA slices, ImageNet weights (SqueezeNet 1.1 whole, ResNet-18 without four layers):
 all that a machine without network needs. Several runs share the card at once. RESULTS gets one small archive,
 results.zip: cards, histories, predictions; put it into PACK (or leave it in RESULTS) and the next call goes on from it.
 """
@@ -59,6 +59,8 @@ class Job:
     chain: tuple[str, ...] = ()
     rotation: bool = False
     scheme: str = "published"
+    ssl_epochs: int = 0
+    """0: what the command says"""
 
     @property
     def folder(self) -> str:
@@ -86,38 +88,46 @@ class Settings:
 
 def plan(seeds: list[int]) -> list[list[Job]]:
     """Tasks in order of importance; the jobs of a task run one after the other and share their encoder."""
-    heavy_first = ("densenet169", "efficientnet_b1", "densenet121", "vgg16", "efficientnet_b0", "resnet50")
-    order = (*heavy_first, "resnet18", "crnet")
+    big = ("densenet169", "efficientnet_b1", "densenet121", "vgg16", "efficientnet_b0", "resnet50")
+    table3 = [[Job(f"{name}-random", name, seed) for name in (*big, "resnet18", "crnet")] for seed in seeds]
     transfer = [
         ("resnet18-imagenet-partial", "resnet18", PARTIAL),
         ("squeezenet1_1-imagenet", "squeezenet1_1", SQUEEZE),
     ]
-    tasks: list[list[Job]] = []
-    for seed in seeds:
-        tasks += [[Job(f"{name}-random", name, seed)] for name in order]
-        tasks += [[Job(name, backbone, seed, init)] for name, backbone, init in transfer]
-    partial = [
-        ("resnet18-partial-ssl-covidct", PARTIAL, ("covidct",)),
-        ("resnet18-partial-ssl-luna", PARTIAL, ("luna",)),
-        ("resnet18-partial-self-trans", PARTIAL, ("luna", "covidct")),
+
+    def ssl(name: str, backbone: str, init: str, *chain: str, epochs: int = 0, scheme: str = "published") -> list[Job]:
+        return [Job(name, backbone, seed, init, chain, scheme=scheme, ssl_epochs=epochs) for seed in seeds]
+
+    first = [[job] for jobs in table3[:2] for job in jobs]
+    first += [[Job(name, backbone, seeds[0], init)] for name, backbone, init in transfer]
+    # Table VI: ResNet-18 whole, with the weights there are, then what can be had of the paper's two networks
+    luna = ssl("resnet18-partial-ssl-luna", "resnet18", PARTIAL, "luna")
+    luna += ssl("resnet18-partial-self-trans", "resnet18", PARTIAL, "luna", "covidct")
+    second = [
+        luna,
+        ssl("densenet169-ssl-random-covidct", "densenet169", "random", "covidct", epochs=100)[:1],
+        ssl("resnet18-partial-ssl-covidct", "resnet18", PARTIAL, "covidct"),
+        ssl("resnet18-ssl-random-covidct", "resnet18", "random", "covidct"),
+        [Job("resnet18-imagenet-partial", "resnet18", seed, PARTIAL) for seed in seeds[1:]],
+        [Job("resnet18-partial-rotation", "resnet18", seed, PARTIAL, rotation=True) for seed in seeds],
+        ssl("resnet50-ssl-random-covidct", "resnet50", "random", "covidct", epochs=100)[:2],
+        [Job("resnet18-random-cleaned", "resnet18", seed, scheme="cleaned") for seed in seeds],
+        [Job("resnet18-imagenet-partial-cleaned", "resnet18", seed, PARTIAL, scheme="cleaned") for seed in seeds],
+        [Job("resnet18-random", "resnet18", seed) for seed in seeds[2:]],
+        ssl("resnet50-ssl-random-luna-covidct", "resnet50", "random", "luna", "covidct", epochs=100)[:1],
+        [Job("squeezenet1_1-imagenet", "squeezenet1_1", seed, SQUEEZE) for seed in seeds[1:]],
+        ssl("densenet169-ssl-random-luna-covidct", "densenet169", "random", "luna", "covidct", epochs=100)[:1],
+        ssl("resnet18-ssl-random-luna-covidct", "resnet18", "random", "luna", "covidct"),
+        ssl("resnet18-partial-self-trans-cleaned", "resnet18", PARTIAL, "luna", "covidct", scheme="cleaned"),
+        [Job("crnet-random-cleaned", "crnet", seed, scheme="cleaned") for seed in seeds],
     ]
-    tasks.append([Job(name, "resnet18", seed, init, chain) for name, init, chain in partial for seed in seeds])
-    tasks.append([Job("resnet18-ssl-random-covidct", "resnet18", seed, "random", ("covidct",)) for seed in seeds])
-    tasks.append([Job("resnet18-partial-rotation", "resnet18", seed, PARTIAL, rotation=True) for seed in seeds])
-    for backbone in ("resnet50", "densenet169"):
-        tasks.append([Job(f"{backbone}-ssl-random-covidct", backbone, seed, "random", ("covidct",)) for seed in seeds])
-    for backbone in ("resnet18", "resnet50", "densenet169"):
-        name = f"{backbone}-ssl-random-luna-covidct"
-        tasks.append([Job(name, backbone, seed, "random", ("luna", "covidct")) for seed in seeds])
-    for name, backbone, init in (
-        ("resnet18-random", "resnet18", "random"),
-        *transfer,
-        ("crnet-random", "crnet", "random"),
-    ):
-        tasks.append([Job(f"{name}-cleaned", backbone, seed, init, scheme="cleaned") for seed in seeds])
-    name, chain = "resnet18-partial-self-trans-cleaned", ("luna", "covidct")
-    tasks.append([Job(name, "resnet18", seed, PARTIAL, chain, scheme="cleaned") for seed in seeds])
-    return tasks
+    third = [[job] for jobs in table3[2:] for job in jobs]
+    third += [
+        ssl(f"{backbone}-ssl-random-{name}", backbone, "random", *chain, epochs=100)
+        for backbone in ("resnet50", "densenet169")
+        for name, chain in (("covidct", ("covidct",)), ("luna-covidct", ("luna", "covidct")))
+    ]
+    return [*first, *second, *third]
 
 
 def dataset_of(pack: Path, scheme: str) -> covidct.Dataset:
@@ -131,7 +141,7 @@ def encoder_of(job: Job, pack: Path, work: Path, settings: Settings, minutes: fl
     if not (out / checkpoint.WEIGHTS).is_file():
         dataset = dataset_of(pack, job.scheme)
         recipe = SslRecipe(
-            job.backbone, local(job.init, pack), job.chain, settings.ssl_epochs, size=settings.size,
+            job.backbone, local(job.init, pack), job.chain, job.ssl_epochs or settings.ssl_epochs, size=settings.size,
             **{"resize": settings.size * 8 // 7, **settings.ssl},
         )  # fmt: skip
         sets = pretrain.read_sets(job.chain, pack / "luna", dataset, recipe.resize)
@@ -180,6 +190,8 @@ def one(job: Job, pack: Path, work: Path, settings: Settings, end: float) -> Non
         init = f"encoder:{encoder_of(job, pack, work, settings, minutes)}"
         minutes = max((end - time.time()) / 60, 0.02)
     dataset = dataset_of(pack, job.scheme)
+    if minutes * 60 < shortest(job, work, settings, len(dataset.train)):
+        raise engine.Unfinished("too little time is left for it")
     recipe = Recipe(
         job.backbone, init, rotation=job.rotation, seed=job.seed, epochs=settings.epochs, size=settings.size,
         resize=settings.size * 8 // 7, batch=settings.batch,
@@ -199,6 +211,14 @@ def one(job: Job, pack: Path, work: Path, settings: Settings, end: float) -> Non
     write_text(out / "predictions.csv", pd.concat(rows).to_csv(index=False, lineterminator="\n"))
     if state is not None:
         (state / engine.STATE).unlink(missing_ok=True)
+
+
+def shortest(job: Job, work: Path, settings: Settings, images: int) -> float:
+    """Seconds the run takes alone on the device at the speed measured before; 0 where none was."""
+    path = work / "speed.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+    rates = [row["images_per_second"] for row in rows if row["backbone"] == job.backbone]
+    return settings.epochs * images / max(rates) if rates else 0.0
 
 
 def arithmetic(backbone: str, size: int = 224) -> float:
@@ -311,9 +331,9 @@ def markdown(pack: Path, work: Path) -> str:
     """One line per run name: each seed's AUC, and figures of the scores averaged over seeds with intervals."""
     paper = {row.run.name: row for row in experiments.rows()}
     lines = [
-        "| run | seeds | AUC per seed | mean AUC | AUC of the mean score (95 %, patients) | paper | accuracy | paper "
-        "| F1 COVID | F1 non-COVID | paper | minutes a run |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| run | seeds | AUC per seed | mean AUC | AUC of the mean score (95 %, patients) | paper | accuracy "
+        "| at val's threshold | paper | F1 COVID | F1 non-COVID | paper | minutes a run |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     order = list(dict.fromkeys(job.name for task in plan([0]) for job in task))
     groups = _runs(work)
@@ -325,6 +345,8 @@ def markdown(pack: Path, work: Path) -> str:
             for _, table in runs
         ]
         single = [test.evaluate(score, replicates=0) for score in scores]
+        cuts = [float(card["metrics"]["threshold"]) for card, _ in runs]
+        chosen = np.mean([((score >= cut) == test.labels).mean() for score, cut in zip(scores, cuts, strict=True)])
         whole = test.evaluate(np.mean(scores, axis=0), replicates=2000, seed=0)
         low, high = whole.intervals["auc"]
         row = paper.get(name)
@@ -333,7 +355,7 @@ def markdown(pack: Path, work: Path) -> str:
         minutes = np.mean([card["training"]["hours"] * 60 for card, _ in runs])
         lines.append(
             f"| {name} | {len(runs)} | {', '.join(f'{found.auc:.3f}' for found in single)} | {mean['auc']:.3f} "
-            f"| {whole.auc:.3f} ({low:.3f}–{high:.3f}) | {own[0]} | {mean['accuracy']:.3f} | {own[1]} "
+            f"| {whole.auc:.3f} ({low:.3f}–{high:.3f}) | {own[0]} | {mean['accuracy']:.3f} | {chosen:.3f} | {own[1]} "
             f"| {mean['f1']:.3f} | {mean['f1_noncovid']:.3f} | {own[2]} | {minutes:.1f} |"
         )
     if (work / "speed.json").is_file():
@@ -412,6 +434,10 @@ def main(
     wanted = tuple(only.split(",")) if only else ("",)
     tasks = [[job for job in task if job.name.startswith(wanted)] for task in tasks]
     tasks = [[job for job in task if not (work / job.folder / "predictions.csv").is_file()] for task in tasks]
+    planned: set[str] = set()
+    for task in tasks:
+        task[:] = [job for job in task if job.folder not in planned]
+        planned |= {job.folder for job in task}
     there = {path.stem for path in (data_folder / "splits").glob("*.csv")}
     tasks = [task for task in tasks if task and task[0].scheme in there]
     log.info("%d tasks to do on %s", len(tasks), peak()[0])
