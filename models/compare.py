@@ -1,4 +1,4 @@
-"""`python -m models.compare A B`: are two models different on the same test images?
+"""`covidct compare A B`: are two models different on the same test images?
 
 ``A`` and ``B`` are runs below ``--evaluate`` (all their seeds, or one as ``resnet18-random-0``), folders with a
 predictions.csv, or such files. Paired: the same patients are resampled for both. Nothing is computed by a network here.

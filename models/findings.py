@@ -199,7 +199,7 @@ def compared(groups: dict[str, Group]) -> Section | None:
         "Patients are resampled, the same ones for both models, and seeds where there are several. DeLong's p takes "
         f"the trainings as given. p values are not corrected for their number ({len(rows)})."
     )
-    text = ["Runs of one network, and the best run with every other. By hand: python -m models.compare A B."]
+    text = ["Runs of one network, and the best run with every other. By hand: `covidct compare A B`."]
     return Section("Are the models different?", text, [Table(header, rows, "Paired comparisons on test", note)])
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,10 @@ from models.lungmask import lung_mask, share_inside
 
 log = logging.getLogger(__name__)
 
-CELL, GAP, HEAD = 160, 4, 30
-"""pixels of the figure: side of a picture, space between, height of the titles"""
+CELL, GAP, LINE = 160, 4, 13
+"""pixels of the figure: side of a picture, space between, height of a line of text"""
+LETTERS = 26
+"""letters that a column holds"""
 
 
 class GradCamError(ValueError):
@@ -95,24 +98,42 @@ def choose(subset: Subset, count: int) -> list[int]:
     return [int(row) for row in firsts[picks]]
 
 
-def figure(rows: Sequence[tuple[np.ndarray, Sequence[np.ndarray]]], titles: Sequence[str]) -> np.ndarray:
-    """Figure 5: a row per picture (uint8 H×W and its heat per run); columns: picture, then heat and overlay per run."""
+def figure(
+    rows: Sequence[tuple[np.ndarray, Sequence[np.ndarray]]], titles: Sequence[str], names: Sequence[str] = ()
+) -> np.ndarray:
+    """Figure 5: a row per picture (uint8 H×W and its heat per run); columns: picture, then heat and overlay per run.
+
+    ``names``: what stands under each row, the image's id.
+    """
     columns = 1 + 2 * len(titles)
-    canvas = Image.new("RGB", (columns * (CELL + GAP) + GAP, HEAD + len(rows) * (CELL + GAP) + GAP), "white")
+    heads = [["picture"]] + [lines for title in titles for lines in (wrapped(title), ["over the picture"])]
+    head = (1 + max(len(lines) for lines in heads)) * LINE + GAP
+    high = CELL + GAP + (LINE if names else 0)
+    canvas = Image.new("RGB", (columns * (CELL + GAP) + GAP, head + len(rows) * high + GAP), "white")
     draw = ImageDraw.Draw(canvas)
-    heads = ["picture", *(text for title in titles for text in (title, "over the picture"))]
-    for column, text in enumerate(heads):
-        left = GAP + column * (CELL + GAP)
-        draw.text((left + 2, 4), f"({column + 1})", fill="black")
-        draw.text((left + 2, 16), text[:26], fill="black")
+    for column, lines in enumerate(heads):
+        for at, text in enumerate([f"({column + 1})", *lines]):
+            draw.text((GAP + column * (CELL + GAP) + 2, 2 + at * LINE), text, fill="black")
     for line, (grey, heats) in enumerate(rows):
         cells = [np.repeat(grey[..., None], 3, axis=2)]
         for heat in heats:
             cells += [coloured(heat), overlay(grey, heat)]
         for column, cell in enumerate(cells):
             small = Image.fromarray(cell).resize((CELL, CELL), Image.Resampling.BILINEAR)
-            canvas.paste(small, (GAP + column * (CELL + GAP), HEAD + line * (CELL + GAP)))
+            canvas.paste(small, (GAP + column * (CELL + GAP), head + line * high))
+        if names:
+            draw.text((GAP + 2, head + line * high + CELL), names[line], fill="black")
     return np.asarray(canvas)
+
+
+def wrapped(title: str) -> list[str]:
+    """A run's name in lines of at most LETTERS, broken after hyphens where there are any."""
+    lines = [""]
+    for part in re.findall(r"[^-]+-?|-", title):
+        if lines[-1] and len(lines[-1]) + len(part) > LETTERS:
+            lines.append("")
+        lines[-1] += part
+    return [line[:LETTERS] for line in lines]
 
 
 def png(picture: np.ndarray) -> bytes:
@@ -212,8 +233,9 @@ def run(
         rows = measure(covid, greys, found)
         figures[name] = summary(rows, replicates, seed)
         table += [{"run": name, **row} for row in rows]
+    names = [str(covid.records["image_id"][index]) for index in chosen]
     drawn = [(greys[index], [maps[index] for maps in heats]) for index in chosen]
-    write_bytes(out / "figure-5.png", png(figure(drawn, [name for name, _, _ in models])))
+    write_bytes(out / "figure-5.png", png(figure(drawn, [name for name, _, _ in models], names)))
     text = io.StringIO()
     writer = csv.DictWriter(text, ["run", "image_id", "patient_id", "lung_area", "inside"], lineterminator="\n")
     writer.writeheader()

@@ -64,7 +64,7 @@ def headline(dataset: covidct.Dataset, groups: dict[str, Group], shortcuts: dict
         return Section("Results", lines)
     lines.append(
         f'`models.load("{groups[next(iter(groups))].middle.key}")` loads a model in Python, `covidct predict` scores '
-        "pictures, `python -m models.compare A B` compares two runs."
+        "pictures, `covidct compare A B` compares two runs."
     )
     figures = [
         Figure("auc", "AUC on test with its interval; the paper's figure where it has one", _forest(groups, shortcuts))

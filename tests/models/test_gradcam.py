@@ -157,7 +157,7 @@ def test_figure_has_seven_columns_for_three_runs():
     grey = np.full((50, 70), 128, np.uint8)
     heats = [np.full((16, 16), value, np.float32) for value in (0.0, 0.5, 1.0)]
     picture = figure([(grey, heats)] * 2, ["random", "ImageNet", "Self-Trans"])
-    cell, gap, head = gradcam.CELL, gradcam.GAP, gradcam.HEAD
+    cell, gap, head = gradcam.CELL, gradcam.GAP, 2 * gradcam.LINE + gradcam.GAP
     assert picture.shape == (head + 2 * (cell + gap) + gap, 7 * (cell + gap) + gap, 3)
 
     def at(row, column):
@@ -168,6 +168,16 @@ def test_figure_has_seven_columns_for_three_runs():
         for run in range(3):
             heat, over = at(row, 1 + 2 * run), at(row, 2 + 2 * run)
             assert np.abs((heat + 128) / 2 - over).max() <= 1  # the overlay is half picture, half heat
+
+
+def test_long_names_take_more_lines_and_rows_can_be_named():
+    assert gradcam.wrapped("resnet18-ssl-random-luna-covidct-0") == ["resnet18-ssl-random-luna-", "covidct-0"]
+    assert gradcam.wrapped("x" * 40) == ["x" * gradcam.LETTERS]
+    assert gradcam.wrapped("") == [""]
+    grey, heat = np.full((50, 70), 128, np.uint8), np.zeros((16, 16), np.float32)
+    plain = figure([(grey, [heat])], ["random"])
+    named = figure([(grey, [heat])], ["resnet18-ssl-random-luna-covidct-0"], ["image 1"])
+    assert named.shape[0] == plain.shape[0] + 2 * gradcam.LINE
 
 
 @pytest.fixture
