@@ -63,7 +63,7 @@ def _fetch(
             expected = refuse_length(response, offset, limit)
             if expected is not None and shutil.disk_usage(path.parent).free < expected - offset:
                 raise DiskFullError(path.parent)
-            size, sha256, checksum, head = _write(session, response, url, part, note, offset, kinds, limit)
+            size, sha256, checksum, head = _write(session, response, url, part, note, offset, kinds, limit, bool(md5))
         if expected is not None and size != expected:
             raise TransientError(f"{url}: expected {expected} bytes, got {size}")
         kind = sniff(head)
@@ -91,16 +91,18 @@ def _write(
     offset: int,
     kinds: Collection[str],
     limit: int,
+    with_md5: bool,
 ) -> tuple[int, str, str, bytes]:
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    sums = (sha256, md5) if with_md5 else (sha256,)
     head = bytearray()
     if offset:
         with part.open("rb") as have:
             head += have.read(1024)
             have.seek(0)
             while chunk := have.read(CHUNK):
-                sha256.update(chunk)
-                md5.update(chunk)
+                for checksum in sums:
+                    checksum.update(chunk)
     else:
         validator = _validator(response)
         note.unlink(missing_ok=True)
@@ -115,8 +117,8 @@ def _write(
                 _refuse_content(session, response, bytes(head), kinds)
                 known = True
             out.write(chunk)
-            sha256.update(chunk)
-            md5.update(chunk)
+            for checksum in sums:
+                checksum.update(chunk)
             size += len(chunk)
             if size > limit:
                 raise ItemError(f"{url}: expected at most {limit} bytes, got more (--max_mb)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from harvest.errors import SettingError
@@ -53,7 +54,11 @@ def host_of(url: str) -> str:
 
 def is_loopback(url: str) -> bool:
     """True for a server on this very machine: the stand-in."""
-    host = host_of(url)
+    return _is_here(host_of(url))
+
+
+@lru_cache(maxsize=256)
+def _is_here(host: str) -> bool:
     if host == "localhost":
         return True
     try:
@@ -70,15 +75,19 @@ def service_of(url: str) -> str:
 
 def rule_for(url: str, spacing: float, api_key: str = "") -> Rule:
     """The rule of the URL's host; hosts that are none of the services' take ``spacing`` as it is, 0 included."""
-    host = host_of(url)
+    return _rule(host_of(url), spacing, bool(api_key))
+
+
+@lru_cache(maxsize=256)
+def _rule(host: str, spacing: float, with_key: bool) -> Rule:
     for name, rule in _LIVE.items():
         if host == name or host.endswith("." + name):
             if rule is _SITE:
                 return replace(rule, spacing=max(spacing, SITE_FLOOR))
-            if name == "ncbi.nlm.nih.gov" and api_key:
+            if name == "ncbi.nlm.nih.gov" and with_key:
                 return replace(rule, spacing=NCBI_WITH_KEY)
             return rule
-    return Rule(spacing=max(spacing, 0.0), backoff=0.05 if is_loopback(url) else 1.0)
+    return Rule(spacing=max(spacing, 0.0), backoff=0.05 if _is_here(host) else 1.0)
 
 
 def same_site(url: str, other: str) -> bool:
