@@ -123,13 +123,12 @@ def _tissue(
             continue
         patch = labels == number
         core = patch & (difference >= np.median(difference[patch]))  # the rim of a mark is blurred
-        if not any(_mark(one[core], other[core]) for one, other in ((left, right), (right, left))):
+        if not (_mark(left[core]) or _mark(right[core])):
             keep |= patch
             kept += 1
     return keep, kept
 
 
-def _mark(one: Array, other: Array) -> bool:
-    """True if most of ``one`` is the flat black or white of a drawn mark where ``other`` shows tissue."""
-    flat = max(float((one > 235).mean()), float((one < 16).mean()))
-    return flat > 0.5 and max(float((other > 235).mean()), float((other < 16).mean())) < 0.3
+def _mark(values: Array) -> bool:
+    """True if most of a patch is the flat black or white of a drawn mark, or of the ground under one."""
+    return max(float((values > 235).mean()), float((values < 16).mean())) > 0.5

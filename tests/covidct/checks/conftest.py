@@ -36,6 +36,12 @@ FolderOf = Callable[..., Folder]
 
 
 @pytest.fixture
+def draw() -> Callable[..., np.ndarray]:
+    """``draw(seed, side, air)``: a chest slice."""
+    return chest
+
+
+@pytest.fixture
 def folder_of(tmp_path: Path) -> FolderOf:
     """``folder_of([{...fields of Item...}], pictures=[...])``: a Folder whose pictures are in memory."""
 

@@ -37,7 +37,10 @@ def test_one_case_under_several_ids_is_found_and_crosses_splits(folder_of) -> No
 
 
 def test_a_case_of_another_document_is_another_person(folder_of) -> None:
-    rows = [{"patient": f"p{n}", "document": f"d{n}", "caption": "case 8", "split": s} for n, s in ((0, "train"), (1, "test"))]
+    rows = [
+        {"patient": f"p{n}", "document": f"d{n}", "caption": "case 8", "split": s}
+        for n, s in ((0, "train"), (1, "test"))
+    ]
     found, who = people.check(folder_of(rows), [])
     assert found == [] and len(set(who.tolist())) == 2
 
@@ -67,7 +70,8 @@ def test_one_id_of_several_ages_is_several_people(folder_of) -> None:
 
 def test_a_document_cut_through_a_figure_is_said(folder_of) -> None:
     rows = [
-        {"patient": f"p{n}", "document": "d", "caption": "Figure 2. CT", "split": s} for n, s in enumerate(("train", "test"))
+        {"patient": f"p{n}", "document": "d", "caption": "Figure 2. CT", "split": s}
+        for n, s in enumerate(("train", "test"))
     ]
     found, _ = people.check(folder_of(rows), [])
     assert [f.kind for f in found] == ["document-across-splits"] and "cut through" in found[0].evidence

@@ -17,7 +17,9 @@ def finding(*items: str) -> Finding:
 def test_a_reviewed_finding_is_let_stand_and_says_why(tmp_path: Path) -> None:
     one, two = finding("a"), finding("b")
     path = tmp_path / "let-stand.csv"
-    path.write_text(f"finding,reason,reviewer\n{one.key},as published,jd\nsame-picture-00000000,gone,jd\n", encoding="utf-8")
+    path.write_text(
+        f"finding,reason,reviewer\n{one.key},as published,jd\nsame-picture-00000000,gone,jd\n", encoding="utf-8"
+    )
     done, stale = suppress.apply([one, two], suppress.read(path))
     assert [f.suppressed for f in done] == ["as published (jd)", ""] and stale == ["same-picture-00000000"]
 

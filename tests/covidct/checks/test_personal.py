@@ -1,0 +1,64 @@
+"""Burned-in text: persons, labels, cases; absent readers are 'not checked'; findings do not spread what they warn of."""
+
+from __future__ import annotations
+
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from covidct.checks import personal
+
+curation = pytest.importorskip("curation.personal")
+
+
+def lines(*texts: str):
+    return [[(word, (5, 5, 20, 12)) for word in text.split()] for text in texts]
+
+
+def test_persons_labels_and_cases_come_from_one_reading(folder_of) -> None:
+    folder = folder_of([{}, {}, {}])
+    texts = [("DOB: 03/11/1952", "IM 12"), ("COVID-2019 No. 3",), ("Pt 1", "R")]
+    readings = [personal.read(np.zeros((9, 9), np.uint8), lambda _, t=t: lines(*t), curation.personal) for t in texts]
+    found = personal.check(folder, readings)
+    assert [(f.details["kind"], f.items, f.severity) for f in found] == [
+        ("date of birth", ("0.png",), "error"),
+        ("label", ("1.png",), "error"),
+    ]
+    assert personal.burned(readings) == {2: ["1"]}
+    assert "1952" not in str(found) and personal.covered(folder, readings) == {"0.png": [(5, 5, 20, 12)] * 2}
+
+
+def test_without_tesseract_nothing_is_said_to_be_clean(folder_of, draw, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curation, "available", lambda: False)
+    folder = folder_of([{}], [draw(1)])
+    readings = personal.read_all(folder)
+    assert "tesseract" in folder.not_checked["personal-data"] and personal.check(folder, readings) == []
+    assert folder.metrics["burned_in"] == {"read": 0, "unread": 1, "personal": 0, "label": 0}
+
+
+def test_a_picture_that_cannot_be_read_is_counted_and_named(folder_of, draw, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: np.ndarray) -> list:
+        raise curation.NotChecked("gave up")
+
+    monkeypatch.setattr(curation, "available", lambda: True)
+    monkeypatch.setattr(curation, "lines", fail)
+    folder = folder_of([{}, {}], [draw(1), draw(2)])
+    personal.read_all(folder, 1)
+    assert folder.not_checked["personal-data"].startswith("2 of 2 pictures could not be read, e.g. 0.png: gave up")
+
+
+@pytest.mark.skipif(
+    shutil.which("tesseract") is None, reason="needs the program tesseract (apt-get install tesseract-ocr)"
+)
+def test_a_date_of_birth_drawn_into_a_picture_is_read(folder_of, draw) -> None:
+    image = draw(1, 400)
+    cv2.putText(image, "DOB: 03/11/1952", (8, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, 230, 1, cv2.LINE_AA)
+    folder = folder_of([{}, {}], [image, draw(2, 400)])
+    found = personal.check(folder, personal.read_all(folder, 1))
+    assert found and found[0].details["kind"] == "date of birth" and found[0].items == ("0.png",)
+
+
+def test_masking_keeps_the_form_only() -> None:
+    assert personal.masked("DOB: 03/11/1952 Müller") == "AAA: 00/00/0000 AAAAAA"
