@@ -118,25 +118,30 @@ def assert_pipes(process: subprocess.Popen[bytes]) -> None:
         raise WorkerError("expected a server process with pipes, got one without")
 
 
-_local = threading.local()
-_open: list[Nursery] = []
+_idle: dict[str, list[Nursery]] = {}
+_lock = threading.Lock()
 
 
 def run_one(target: str, request: dict[str, Any], limits: Limits) -> Outcome:
-    """One item on this thread's nursery (made on first use, closed at exit)."""
-    nurseries: dict[str, Nursery] = _local.__dict__.setdefault("nurseries", {})
-    if target not in nurseries:
-        if not _open:
+    """One item on a nursery that has nothing to do (a new one where all have; all are closed at exit)."""
+    with _lock:
+        if not _idle:
             atexit.register(close_all)
-        nurseries[target] = Nursery(target)
-        _open.append(nurseries[target])
-    return nurseries[target].run(request, limits)
+        idle = _idle.setdefault(target, [])
+        nursery = idle.pop() if idle else Nursery(target)
+    try:
+        return nursery.run(request, limits)
+    finally:
+        with _lock:
+            idle.append(nursery)
 
 
 def close_all() -> None:
-    """End every nursery of this process."""
-    while _open:
-        _open.pop().close()
+    """End every nursery of this process that has nothing to do."""
+    with _lock:
+        for idle in _idle.values():
+            while idle:
+                idle.pop().close()
 
 
 def run_all(
