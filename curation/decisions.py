@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
@@ -66,7 +67,7 @@ def settle(reviews: Sequence[Review]) -> tuple[Review | None, str]:
         return judged[-1], "adjudicated"
     if len(reviews) == 1:
         return reviews[0], "single"
-    if all(agree(reviews[0], other) for other in reviews[1:]):
+    if all(agree(one, other) for one, other in combinations(reviews, 2)):
         return reviews[-1], "agreed"
     return None, "disagreed"
 
@@ -108,6 +109,8 @@ def _reviewed(candidate: Candidate, reviews: Sequence[Review]) -> Decision:
         return Decision((), ((name, f"reviewers disagree ({', '.join(people)}): adjudicate"),), people, state)
     if not review.chest_ct:
         return Decision((), ((name, "not a chest CT, says the review"),), people, state)
+    if not review.panels:
+        return Decision((), ((name, "a chest CT without a box, says the review: draw the boxes"),), people, state)
     panels, held = [], []
     for number, panel in enumerate(review.panels):
         item = item_name(name, number, len(review.panels))

@@ -189,9 +189,9 @@ def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def known_tasks(client: Any, project: int, known: Shelf) -> None:
-    """Fill ``known``: candidate id -> ``"task digest since"`` of our tasks; a candidate's second task is told."""
+    """Fill ``known``: candidate id -> ``"task digest annotations since"``; a candidate's second task is told."""
     with speaking("listing tasks"):
-        wanted = "id,data,created_at"
+        wanted = "id,data,created_at,total_annotations"
         for task in client.tasks.list(project=project, fields="task_only", include=wanted, page_size=PAGE):
             data = dict(task.data or {})
             name = str(data.get("candidate_id") or "")
@@ -200,37 +200,46 @@ def known_tasks(client: Any, project: int, known: Shelf) -> None:
             elif name in known:
                 log.warning("%s has two tasks (%s is the second): delete one by hand", name, task.id)
             else:
-                known[name] = f"{task.id} {data.get('digest') or '-'} {task.created_at or ''}"
+                known[name] = f"{task.id} {data.get('digest') or '-'} {task.total_annotations} {task.created_at or ''}"
 
 
 def push(client: Any, project: int, cards: Iterable[Card]) -> dict[str, int]:
     """Bring a project up to the cards; returns counts of new, changed and same ones.
 
-    Sent in their order (best first), ``PAGE`` at a time. Annotations are never touched.
+    Sent in their order (best first), ``PAGE`` at a time. Annotations are never touched. A curator who has a card open
+    whose proposals change must load it again, so push when nobody works.
     """
     counts = {"new": 0, "changed": 0, "same": 0}
     version = ""
     with Shelf() as known:
         known_tasks(client, project, known)
         for chunk in _chunks(cards, PAGE):
-            new = []
+            new: list[dict[str, Any]] = []
+            changed: dict[int, Card] = {}
             for card in chunk:
-                task, old, _ = (known.get(card.candidate_id) or "  ").split(" ", 2)
                 version = card.predictions[0]["model_version"] if len(card.predictions) == 1 else ""
-                if not task:
+                found = known.get(card.candidate_id)
+                task, old, annotations, _ = (found or "0   ").split(" ", 3)
+                if found is None:
                     new.append({"data": card.data, "predictions": card.predictions})
-                    known[card.candidate_id] = f"0 {card.data['digest']} "
+                    known[card.candidate_id] = f"0 {card.data['digest']} 0 "
                 elif old == card.data["digest"]:
                     counts["same"] += 1
+                elif annotations == "0" and task != "0":
+                    changed[int(task)] = card
                 elif task != "0":
-                    _update(client, project, int(task), card)
+                    _update_reviewed(client, project, int(task), card)
                     counts["changed"] += 1
-            if new:
-                with speaking(f"pushing after {counts['new']} new tasks"):
+            with speaking(f"pushing after {counts['new']} new and {counts['changed']} changed tasks"):
+                if changed:
+                    _update(client, project, changed)
+                    counts["changed"] += len(changed)
+                if new:
                     # No retries: a repeated import would write its tasks twice; the next push lists again
                     client.projects.import_tasks(id=project, request=new, request_options={"max_retries": 0})
-                counts["new"] += len(new)
-                log.info("%d new tasks", counts["new"])
+                    counts["new"] += len(new)
+            if new or changed:
+                log.info("%d new tasks, %d changed", counts["new"], counts["changed"])
     if sum(counts.values()):
         # Label Studio offers only proposals of the project's current version; empty: all of them
         with speaking("setting the current version of the proposals"):
@@ -238,11 +247,20 @@ def push(client: Any, project: int, cards: Iterable[Card]) -> dict[str, int]:
     return counts
 
 
-def _update(client: Any, project: int, task: int, card: Card) -> None:
-    """Give a task its new proposals: the digest last, so that an update that was cut off is done again.
+def _update(client: Any, project: int, changed: dict[int, Card]) -> None:
+    """Give tasks without annotations new proposals: the digest last, so that what was cut off is done again."""
+    client.actions.create(
+        id="delete_tasks_predictions", project=project, selected_items={"all": False, "included": list(changed)}
+    )
+    client.projects.import_predictions(
+        id=project, request=[{"task": task, **new} for task, card in changed.items() for new in card.predictions]
+    )
+    for task, card in changed.items():
+        client.tasks.update(id=str(task), data=card.data)
 
-    A proposal that an annotation started from stays, because deleting it would cut that tie.
-    """
+
+def _update_reviewed(client: Any, project: int, task: int, card: Card) -> None:
+    """The same for a task with annotations: a proposal that one started from stays, so that the tie is kept."""
     with speaking(f"updating {card.candidate_id}"):
         started_from = {a.parent_prediction for a in client.annotations.list(id=task)}
         for old in client.predictions.list(task=task, project=project):
@@ -345,7 +363,7 @@ def _lost(review: Review, task: str | None) -> bool:
     if task is None:
         return True
     try:
-        since = datetime.fromisoformat(task.split(" ", 2)[2])
+        since = datetime.fromisoformat(task.split(" ", 3)[3])
         return since > datetime.fromisoformat(review.reviewed_at)
     except (ValueError, TypeError):  # no times that could be compared: rather keep too much
         return True

@@ -11,6 +11,10 @@ from label_studio_sdk.core.api_error import ApiError
 
 
 class Task(SimpleNamespace):
+    @property
+    def total_annotations(self) -> int:
+        return len(self.annotations)
+
     def model_dump(self) -> dict[str, Any]:
         return dict(vars(self))
 
@@ -32,6 +36,7 @@ class FakeLabelStudio:
             create=self._create,
             update=self._update_project,
             import_tasks=self._import,
+            import_predictions=self._import_predictions,
         )
         self.views = SimpleNamespace(create=lambda **view: self.made_views.append(view))
         self.users = SimpleNamespace(list=lambda: self.people)
@@ -39,6 +44,7 @@ class FakeLabelStudio:
             local=SimpleNamespace(list=lambda project: self.stores, create=self._store)
         )
         self.tasks = SimpleNamespace(list=self._list, update=self._update_task)
+        self.actions = SimpleNamespace(create=self._act)
         self.predictions = SimpleNamespace(
             list=lambda task, project: [SimpleNamespace(**p) for p in self.all_tasks[task].predictions],
             delete=self._delete_prediction,
@@ -104,6 +110,18 @@ class FakeLabelStudio:
         self.write()
         for task in self.all_tasks.values():
             task.predictions = [p for p in task.predictions if p["id"] != id]
+
+    def _act(self, id: str, project: int, selected_items: dict[str, Any]) -> None:
+        assert id == "delete_tasks_predictions" and not selected_items["all"]
+        self.write()
+        for number in selected_items["included"]:
+            self.all_tasks[number].predictions = []
+
+    def _import_predictions(self, id: int, request: list[dict[str, Any]]) -> None:
+        self.write()
+        for item in request:
+            values = {k: v for k, v in item.items() if k != "task"}
+            self.all_tasks[item["task"]].predictions.append({"id": self.next(), **values})
 
     def _predict(self, task: int, **values: Any) -> None:
         self.write()
