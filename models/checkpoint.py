@@ -33,6 +33,8 @@ KINDS = ("classifier", "encoder")
 MAX_WEIGHTS_BYTES = 4 * 1024**3
 MAX_CARD_BYTES = 4 * 1024**2
 MAX_HEADER_BYTES = 64 * 1024**2
+MAX_SIZE = 4096
+"""pixels of a network's input: CRNet's last layer grows with them"""
 REQUIRED: dict[str, type | tuple[type, ...]] = {
     "kind": str,
     "backbone": str,
@@ -135,7 +137,7 @@ def load(path: Path | str) -> tuple[nn.Module, dict[str, Any]]:
     """
     state, card = read(path)
     try:
-        size = int(card["preprocessing"].get("size", 224))  # CRNet's last layer depends on it
+        size = card["preprocessing"].get("size", 224)  # CRNet's last layer depends on it
         model = backbones.build(card["backbone"], len(card["class_names"]) or 2, size=size)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
@@ -249,6 +251,14 @@ def _check_card(card: Any, where: str) -> None:
                 f"{where}: card field {field}: expected {getattr(kind, '__name__', kind)}, got "
                 f"{type(card.get(field)).__name__ if field in card else 'nothing'}; build it with checkpoint.make_card"
             )
+    names = card["class_names"]
+    if not all(isinstance(name, str) and name for name in names) or len(set(names)) != len(names):
+        raise CheckpointError(f"{where}: card field class_names: expected different names, got {str(names)[:120]}")
+    size = card["preprocessing"].get("size", 224)
+    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MAX_SIZE:
+        raise CheckpointError(
+            f"{where}: card field preprocessing.size: expected 1 to {MAX_SIZE} pixels, got {str(size)[:40]}"
+        )
     if card["kind"] not in KINDS:
         raise CheckpointError(f"{where}: card field kind: expected one of {', '.join(KINDS)}, got {card['kind']!r}")
     if card.get("format", FORMAT) != FORMAT:

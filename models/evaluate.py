@@ -45,7 +45,7 @@ def evaluation(card: dict[str, Any]) -> Evaluation:
     try:
         normalise = Normalise(tuple(preprocessing["mean"]), tuple(preprocessing["std"]))
         return Evaluation(int(preprocessing["size"]), normalise)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise EvaluateError(f"card field preprocessing: expected size, mean and std, got {preprocessing}") from error
 
 

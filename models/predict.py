@@ -1,4 +1,4 @@
-"""`covidct predict IMAGE…|DIR --model FOLDER`: P(COVID) for pictures, with the model's own preprocessing.
+"""`covidct predict IMAGE…|DIR --model RUN`: P(COVID) for pictures, with the model's own preprocessing.
 
 A picture that does not look like a single-patient chest CT is said to be none and gets no score; with
 ``--any-picture`` it gets one, and the remark stays beside it. Not a medical device.
@@ -23,9 +23,10 @@ from rich.text import Text
 from torch import nn
 from tqdm import tqdm
 
+import models
 from covidct import pictures
 from covidct.files import write_text
-from models import checkpoint, engine
+from models import engine
 from models.evaluate import chosen_threshold, covid_index, evaluation
 
 log = logging.getLogger(__name__)
@@ -117,7 +118,10 @@ def looked_at(picture: Image.Image) -> tuple[float | None, str]:
     if score is None:
         return None, "not checked whether this is a chest CT: pip install 'covidct[curation]'"
     if score < LEAST:
-        return score, f"does not look like a single-patient chest CT (score {score:.2f}, expected {LEAST} or more)"
+        return score, (
+            f"does not look like a single-patient chest CT (score {score:.2f}, expected {LEAST} or more): "
+            "crop a figure to one CT picture, or pass --any-picture"
+        )
     return score, ""
 
 
@@ -160,7 +164,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def main(
     images: list[Path] = typer.Argument(..., help="pictures, or folders of pictures"),
-    model: Path = typer.Option(..., help="folder of a classifier (model.safetensors and card.json)"),
+    model: Path = typer.Option(..., help="a run in data/finetune, or the folder of any classifier"),
     out: Path | None = typer.Option(None, help="write the answers to this .csv or .json file"),
     heat_maps: Path | None = typer.Option(None, help="folder for Grad-CAM overlays"),
     any_picture: bool = typer.Option(False, help="score also what does not look like a chest CT"),
@@ -172,7 +176,7 @@ def main(
     try:
         if out is not None and out.suffix not in (".csv", ".json"):
             raise PredictError(f"--out {out}: expected a file ending in .csv or .json")
-        network, card = checkpoint.load(model)
+        network, card = models.load(model)
         files = list(find(images))
         if not files:
             raise PredictError(

@@ -54,7 +54,7 @@ def test_loads_strictly_into_stock_densenet169(tmp_path):
 
 def test_same_weights_same_bytes(saved, tmp_path):
     folder, model = saved
-    again = checkpoint.save(tmp_path, model, card(metrics={"auc": [0.8, 0.7, 0.9]}))
+    again = checkpoint.save(tmp_path, model, checkpoint.read(folder)[1])
     for name in (checkpoint.WEIGHTS, checkpoint.CARD):
         assert (again / name).read_bytes() == (folder / name).read_bytes()
     assert sorted(p.name for p in again.iterdir()) == [checkpoint.CARD, checkpoint.WEIGHTS]
@@ -118,6 +118,25 @@ def copy_of(saved, tmp_path, **changes):
 def test_card_and_weights_must_fit(saved, tmp_path, changes, message):
     with pytest.raises(CheckpointError, match=message):
         checkpoint.load(copy_of(saved, tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("class_names", ["COVID", "COVID"], "expected different names"),
+        ("class_names", [1, 2], "expected different names"),
+        ("preprocessing", {"size": "big"}, r"preprocessing\.size: expected 1 to 4096 pixels, got big"),
+        ("preprocessing", {"size": 10**9}, r"got 1000000000"),
+        ("preprocessing", {"size": True}, r"got True"),
+        ("format", 7, "update covidct"),
+        ("kind", "segmenter", "got 'segmenter'"),
+    ],
+)
+def test_a_hostile_card_is_refused_before_weights_are_read(tmp_path, field, value, message):
+    (tmp_path / checkpoint.CARD).write_text(json.dumps({**card(), field: value}))
+    (tmp_path / checkpoint.WEIGHTS).write_bytes(b"\0" * 64)
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.load(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["cut", "length", "empty", "text"])
