@@ -21,7 +21,8 @@ def jats(row: Row) -> str:
     return (
         '<?xml version="1.0" encoding="UTF-8"?>'
         '<article xmlns:xlink="http://www.w3.org/1999/xlink" article-type="article">'
-        f'<front><article-meta><article-id pub-id-type="doi">{row["doi"]}</article-id><title-group><article-title>'
+        f'<front><article-meta><article-id pub-id-type="doi">{row["doi"]}</article-id>'
+        f"<article-version>1.{row['version']}</article-version><title-group><article-title>"
         f"{escape_xml(row['title'])}</article-title></title-group><abstract><p>{escape_xml(row['abstract'])}</p></abstract>"
         "</article-meta></front><body/></article>"
     )

@@ -22,6 +22,8 @@ import pytest
 import requests
 from defusedxml import ElementTree
 
+from harvest.errors import ItemError
+from harvest.meca import describe_archive
 from harvest.sample.corpus import write_corpus
 from harvest.sample.plan import Size
 from harvest.sample.serve import Fault, StandIn, main
@@ -405,13 +407,23 @@ def test_tdm_bucket_needs_the_payer_and_can_be_hostile(corpus: Path) -> None:
         root = ElementTree.fromstring(get(server, listing, headers=payer).content)
         keys = [e.text for e in root.iter("{http://s3.amazonaws.com/doc/2006-03-01/}Key")]
         assert keys
-        book = next(
-            zipfile.ZipFile(io.BytesIO(r.content))
-            for r in (get(server, f"/medrxiv-src-monthly/{k}", headers=payer) for k in keys)
-            if r.status_code == 200
-        )
+        answers = (get(server, f"/medrxiv-src-monthly/{k}", headers=payer) for k in keys)
+        (corpus.parent / "evil.meca").write_bytes(next(r.content for r in answers if r.status_code == 200))
+        book = zipfile.ZipFile(corpus.parent / "evil.meca")
         assert "manifest.xml" in book.namelist() and any(n.startswith("..") for n in book.namelist())
         assert any(n.startswith("content/") and n.endswith(".pdf") for n in book.namelist())
+        with pytest.raises(ItemError, match="inside the archive's folder"):
+            describe_archive(corpus.parent / "evil.meca")
+    with StandIn(corpus) as server:
+        versions = set()
+        for key in keys:
+            answer = get(server, f"/medrxiv-src-monthly/{key}", headers=payer)
+            if answer.status_code == 200:
+                (corpus.parent / "one.meca").write_bytes(answer.content)
+                doi, version, _ = describe_archive(corpus.parent / "one.meca")
+                assert any((r["doi"], r["version"]) == (doi, str(version)) for r in server.store.rows)
+                versions.add((doi, version))
+        assert len(versions) > 1
 
 
 def test_synthetic_listing_for_benchmarks() -> None:
