@@ -2,8 +2,9 @@
 
 Reads   ``--dataset`` (val and test), ``--model`` (model.safetensors, card.json); with ``--start`` the weights its
         training began with.
-Writes  ``--out``: predictions.csv (one row per val and test image), metrics.json, embedding.csv (t-SNE of the test
-        images by the network's features, before training and after).
+Writes  ``--out``: predictions.csv (one row per val and test image), metrics.json (everything), headline.json (the few
+        figures that `dvc metrics` shows), embedding.csv (t-SNE of the test images by the network's features, before
+        training and after).
 Guarantees  nothing is fitted here: the threshold comes from the card, chosen on val; COVID = 1 is the positive class
         of every figure; a model of another split of the data is refused, because it may have seen the test images.
 """
@@ -283,12 +284,22 @@ def main(
         write_text(out / "predictions.csv", table.to_csv(index=False, lineterminator="\n"))
         write_text(out / "embedding.csv", points.to_csv(index=False, lineterminator="\n"))
         write_json(out / "metrics.json", metrics.Metrics(summary).to_json())
+        write_json(out / "headline.json", headline(summary["test"]))
     except (ValueError, RuntimeError, OSError) as error:
         if not engine.is_ours(error):
             raise
         log.error("%s", error)
         raise typer.Exit(1) from error
     log.info("%s: %s", out, "; ".join(described(summary["test"]["at_half"])))
+
+
+def headline(test: dict[str, Any]) -> dict[str, float | None]:
+    """Test figures at 0.5, the AUC's interval and the calibration error: one short line per model in `dvc metrics`."""
+    at_half = test["at_half"]
+    low, high = at_half["intervals"]["auc"]
+    found = {"auc": at_half["auc"], "auc_low": low, "auc_high": high}
+    found |= {name: at_half[name] for name in metrics.NAMES if name != "auc"} | {"ece": test["calibration"]["ece"]}
+    return {name: None if value is None else round(float(value), 4) for name, value in found.items()}
 
 
 def described(test: dict[str, Any]) -> list[str]:

@@ -53,6 +53,10 @@ def test_predictions_and_metrics(trained: tuple[Path, Path], tmp_path: Path) -> 
     assert set(sources) == {("medrxiv", "COVID")}  # three test images of medpix and of pmc: too few for a line
     assert summary["test"]["calibration"]["ece"] >= 0
     assert summary["transductive"] is False
+    short = json.loads((tmp_path / "headline.json").read_text())
+    assert short["auc"] == round(summary["test"]["at_half"]["auc"], 4)
+    assert short["auc_low"] <= short["auc"] <= short["auc_high"]
+    assert set(short) == {*metrics.NAMES, "auc_low", "auc_high", "ece"}
 
 
 def test_the_encoder_is_mapped_before_and_after(trained: tuple[Path, Path], tmp_path: Path) -> None:
@@ -86,6 +90,7 @@ def test_one_class_in_test_is_said_not_hidden(
     summary = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert summary["test"]["at_half"]["auc"] is None
     assert summary["test"]["by_source"] == []
+    assert json.loads((tmp_path / "out" / "headline.json").read_text())["auc"] is None
     assert "AUC undefined: all 6 labels are COVID" in caplog.text
 
 
@@ -107,7 +112,7 @@ def test_same_inputs_same_bytes(trained: tuple[Path, Path], tmp_path: Path) -> N
     folder, model = trained
     run(folder, model, tmp_path / "a")
     run(folder, model, tmp_path / "b")
-    for name in ("predictions.csv", "metrics.json"):
+    for name in ("predictions.csv", "metrics.json", "headline.json", "embedding.csv"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
