@@ -76,10 +76,17 @@ class Subset:
         size: int | None = None,
         cache: Path | str | None = None,
     ) -> Any:
-        """A torch Dataset of ``(image, label)`` whose pictures are decoded once (see covidct.torchset.ImageSet)."""
+        """A torch Dataset of ``(image, label)`` whose pictures are decoded once (see covidct.torchset.ImageSet).
+
+        cache: folder for the decoded pictures, so that the next process need not decode; a version in the covidct
+        cache with a ``size`` keeps them there by itself.
+        """
         from covidct.torchset import ImageSet
 
-        return ImageSet(self.root, self.records, transform, size, cache, key=splits.split_hash(self.records)[:16])
+        home = download.home_folder()
+        if cache is None and size is not None and self.root.parent == home:
+            cache = home / "decoded"
+        return ImageSet(self.root, self.records, transform, size, cache)
 
     def scores_in_order(self, scores: npt.ArrayLike | Mapping[str, float]) -> np.ndarray:
         """Scores (float, N) in the order of ``records``, given in that order or by image_id. Raises DatasetError."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -41,7 +43,6 @@ class ImageSet(TorchDataset):  # type: ignore[type-arg]
         transform: Callable[[Any], Any] | None = None,
         size: int | None = None,
         cache: Path | str | None = None,
-        key: str = "",
     ) -> None:
         self.records = records.reset_index(drop=True)
         self.transform = transform
@@ -53,7 +54,7 @@ class ImageSet(TorchDataset):  # type: ignore[type-arg]
             heights = widths = np.full(len(self.records), size, dtype=np.int64)
         self._shapes = np.stack([heights, widths], axis=1)
         self._ends = np.cumsum(heights * widths)
-        self._pixels = self._decode(root, cache, key)
+        self._pixels = self._decode(root, cache)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -76,11 +77,22 @@ class ImageSet(TorchDataset):  # type: ignore[type-arg]
         end = self._ends[index]
         return self._pixels[end - height * width : end].reshape(height, width)
 
-    def _decode(self, root: Path, cache: Path | str | None, key: str) -> np.ndarray:
+    def _key(self, root: Path) -> str:
+        """What the pixels depend on: images in order and their SHA-256 (where unknown: file, size and time)."""
+        digest = hashlib.sha256()
+        for row in self.records.itertuples():
+            known = row.sha256
+            if not known:
+                facts = inside(root, str(row.file)).stat()
+                known = f"{root}/{row.file} {facts.st_size} {facts.st_mtime_ns}"
+            digest.update(f"{row.image_id},{known}\n".encode())
+        return digest.hexdigest()[:32]
+
+    def _decode(self, root: Path, cache: Path | str | None) -> np.ndarray:
         total = int(self._ends[-1]) if len(self._ends) else 0
         ready = None
         if cache is not None:
-            ready = Path(cache) / f"{key or 'images'}-{self.size or 'native'}.u8"
+            ready = Path(cache) / f"{self._key(root)}-{self.size or 'native'}.u8"
             if ready.is_file() and ready.stat().st_size == total and total:
                 return np.memmap(ready, dtype=np.uint8, mode="r", shape=(total,))
             ready.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +101,7 @@ class ImageSet(TorchDataset):  # type: ignore[type-arg]
                 f"{len(self)} pictures need {total >> 20} MiB decoded, more than {MEMORY >> 20}; "
                 "give cache=FOLDER to keep them in a mapped file, or size=224"
             )
-        part = ready.with_suffix(".part") if ready else None
+        part = ready.with_name(f"{ready.stem}-{uuid.uuid4().hex}.part") if ready else None
         pixels: np.ndarray = (
             np.memmap(part, np.uint8, "w+", shape=(total,)) if part and total else np.empty(total, np.uint8)
         )
@@ -107,8 +119,13 @@ class ImageSet(TorchDataset):  # type: ignore[type-arg]
                 )
             pixels[self._ends[index] - height * width : self._ends[index]] = np.asarray(image).ravel()
 
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(one, range(len(self.records))))
+        try:
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(one, range(len(self.records))))
+        except BaseException:
+            if part:
+                part.unlink(missing_ok=True)
+            raise
         if ready and part and isinstance(pixels, np.memmap):
             pixels.flush()
             part.replace(ready)

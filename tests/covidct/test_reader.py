@@ -13,7 +13,10 @@ import pytest
 from PIL import Image
 
 import covidct
+from covidct import pictures
+from covidct.files import sha256_file
 from covidct.reader import DatasetError
+from covidct.records import read_records, write_records
 
 
 def test_three_lines(shared_dataset: Path) -> None:
@@ -147,6 +150,34 @@ def test_torch_dataset_decodes_once(shared_dataset: Path, tmp_path: Path, monkey
     with pytest.raises(IndexError):
         native[len(native)]
     assert len(list(torch.utils.data.DataLoader(small, batch_size=5))) == 3
+
+
+def test_decoded_pictures_follow_the_bytes(
+    shared_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other bytes under the same names and split are decoded anew; a version in the covidct cache is decoded once for
+    all processes; a decoding that fails leaves nothing half-written."""
+    pytest.importorskip("torch")
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        shutil.copytree(shared_dataset, folder)
+    first = covidct.load(one).train
+    victim = two / first.records["file"].iloc[0]
+    victim.write_bytes(pictures.encode(255 - np.asarray(first[0][0])))
+    table = read_records(two / "records.csv")
+    table.loc[table["file"] == first.records["file"].iloc[0], "sha256"] = sha256_file(victim)
+    write_records(two / "records.csv", table)
+    before = first.torch(size=16, cache=tmp_path / "decoded").array(0).copy()
+    after = covidct.load(two).train.torch(size=16, cache=tmp_path / "decoded").array(0)
+    assert not np.array_equal(before, after)
+    monkeypatch.setenv("COVIDCT_HOME", str(tmp_path))
+    first.torch(size=8)
+    files = sorted(path.name for path in (tmp_path / "decoded").iterdir())
+    assert [name.split("-")[1] for name in files].count("8.u8") == 1
+    victim.write_bytes(b"broken")
+    with pytest.raises(pictures.PictureError):
+        covidct.load(two).train.torch(size=8)
+    assert sorted(path.name for path in (tmp_path / "decoded").iterdir()) == files
 
 
 CORE_ONLY = """
