@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from harvest.errors import ItemError, TransientError
 from harvest.http import Session
@@ -88,7 +89,7 @@ def page(session: Session, api: str, server: str, since: str, until: str, cursor
 def versions(session: Session, api: str, server: str, doi: str) -> list[Row]:
     """All versions of one DOI, from its server or else the other one (which has its own DOIs only)."""
     for name in (server, *(s for s in SERVERS if s != server)):
-        answer = session.json(f"{api}/details/{name}/{doi}/na/json", check=_refuse)
+        answer = session.json(f"{api}/details/{name}/{quote(doi, safe='/')}/na/json", check=_refuse)
         rows = list(_good(answer["collection"], name))
         if rows:
             return sorted(rows, key=lambda row: row.version)

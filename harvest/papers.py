@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import sqlite3
@@ -128,8 +129,15 @@ _PUBLIC = Wanted(PUBLIC_API, PUBLIC_SITE, biorxiv.SERVERS, "", "")
 
 
 def pdf_name(doi: str, version: int) -> str:
-    """``<id>v<version>.pdf``: the part of the DOI after the prefix, with nothing in it that a path could mean."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", doi.split("/", 1)[-1]).lstrip(".")[:120] + f"v{version}.pdf"
+    """``<id>v<version>.pdf``: the part of the DOI after the prefix, with nothing in it that a path could mean.
+
+    Where that changes the id, a hash keeps apart what would look the same.
+    """
+    wanted = doi.split("/", 1)[-1]
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", wanted).lstrip(".")[:120]
+    if name != wanted:
+        name += f"-{hashlib.sha256(doi.encode()).hexdigest()[:8]}"
+    return f"{name}v{version}.pdf"
 
 
 def crawl_seconds(session: Session, store: Store, wanted: Wanted) -> tuple[int, float]:

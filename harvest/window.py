@@ -11,6 +11,7 @@ import logging
 import sqlite3
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from harvest import biorxiv, europepmc, highwire
 from harvest.errors import BlockedError, ItemError, SettingError
@@ -54,7 +55,7 @@ class Wanted:
 
     def pdf_url(self, server: str, doi: str, version: int) -> str:
         """Address of a version's PDF on the site asked."""
-        return f"{self.site.replace('{server}', server)}/content/{doi}v{version}.full.pdf"
+        return f"{self.site.replace('{server}', server)}/content/{quote(doi, safe='/')}v{version}.full.pdf"
 
     def public(self, text: str) -> str:
         """``text`` with the addresses of a stand-in replaced by the public ones: outputs know no loopback port."""

@@ -338,6 +338,16 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_asked(tmp_path
     assert service.asked == [] and not (tmp_path / "out").exists()
 
 
+def test_odd_dois_are_asked_for_as_they_are(service, listing, tmp_path):
+    """A slash stays one, everything that a URL gives a meaning is escaped; names do not clash."""
+    listing += [row("a/b"), row("a_b"), row("x?y=1"), row("c#d"), row("e%2Ff")]
+    assert call(tmp_path / "out", service.url).exit_code == 0
+    asked = sorted(a.path for a in service.asked if "content" in a.path)
+    assert asked == sorted(f"/content/10.1101/{doi}v1.full.pdf" for doi in ("a/b", "a_b", "x?y=1", "c#d", "e%2Ff"))
+    found = lines(tmp_path / "out" / "preprints.jsonl")
+    assert len({r["pdf"] for r in found}) == len({r["sha256"] for r in found}) == 5
+
+
 def test_a_live_run_without_a_contact_is_refused(tmp_path):
     result = CliRunner().invoke(app, ["--out", str(tmp_path / "out")])
     assert result.exit_code == 2 and "--contact" in result.stderr
@@ -374,6 +384,8 @@ def test_two_harvests_in_one_cache_are_refused(tmp_path, service, listing):
 
 def test_names_of_files_hold_nothing_a_path_could_mean():
     assert pdf_name("10.1101/2020.02.11.20021493", 2) == "2020.02.11.20021493v2.pdf"
+    assert pdf_name("10.1101/a/b", 1) != pdf_name("10.1101/a_b", 1) == "a_bv1.pdf"
+    assert pdf_name("10.1101/" + "x" * 150, 1) != pdf_name("10.1101/" + "x" * 151, 1)
     assert "/" not in pdf_name("10.1101/../../etc/x", 1) and not pdf_name("10.1101/../../etc/x", 1).startswith(".")
 
 
