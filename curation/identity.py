@@ -34,8 +34,8 @@ def assign(
 ) -> dict[str, tuple[str, str]]:
     """``{image_id: (patient_id, basis)}``.
 
-    ``aliases``: per document, ages that a text ties to a number. ``figures``: how many figures of ``(source, document)``
-    show chest CTs, those not yet accepted included; absent: as many as ``panels`` come from.
+    ``aliases``: per document, ages that a text ties to a number. ``figures``: how many figures of ``(source,
+    document)`` show chest CTs, those not yet accepted included; absent: as many as ``panels`` come from.
     """
     documents: dict[str, list[Shown]] = {}
     for panel in panels:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from curation import modality
-from curation.layout import SIDE, Region, cuts
+from curation.layout import SIDE, Region, cuts, even, gaps, parted
 from curation.raster import grey, squeeze
 
 VERSION = "panels-2"
@@ -104,7 +104,8 @@ def _divide(region: Region, out: list[Region], depth: int) -> None:
             for a, b in itertools.pairwise(ends):
                 _divide(region.part(axis, a, b), out, depth + 1)
             return
-    out.append(region)
+    slices = _slices(core, 0) if region.dark else None
+    out += slices if slices and len(slices) > 1 else [region]
 
 
 def _one_slice(core: Region, axis: int, parts: list[tuple[int, int]]) -> bool:
@@ -113,6 +114,28 @@ def _one_slice(core: Region, axis: int, parts: list[tuple[int, int]]) -> bool:
     if whole < 0.5:
         return False
     return all(modality.score(core.part(axis, a, b).luma) < min(whole, 0.5) for a, b in parts)
+
+
+def _slices(region: Region, depth: int) -> list[Region] | None:
+    """Parts that each look like one chest CT, if empty lines alone divide the region into nothing else; or None.
+
+    On a dark page bodies lie in black air and no side runs straight: then only what the parts show can speak for a cut.
+    """
+    if min(region.width, region.height) < SIDE:
+        return None
+    if modality.score(region.luma) >= 0.5:
+        return [region]
+    if depth == 2:
+        return None
+    for axis in (0, 1):
+        length = region.height if axis == 0 else region.width
+        lines = gaps(region, axis)
+        for chosen in (even(lines, length), lines):
+            parts = parted(chosen, length, SIDE)
+            found = [_slices(region.part(axis, a, b), depth + 1) for a, b in parts] if len(parts) > 1 else []
+            if found and all(found):
+                return [leaf for leaves in found for leaf in leaves or ()]
+    return None
 
 
 def settle(leaves: list[Region]) -> list[Box]:
@@ -138,11 +161,20 @@ def settle(leaves: list[Region]) -> list[Box]:
             seen = [(inner if straight[m][side] or not leaf.dark else cells)[m][side] for m in others]
             seen = [v for v in seen if first <= v <= last]
             if leaf.dark:
-                sides[side] = cells[n][side] if not seen else max(seen) if low else min(seen)
+                sides[side] = _mirrored(cells[n], inner[n], side) if not seen else max(seen) if low else min(seen)
             elif seen:
                 sides[side] = min(seen) if low else max(seen)
         result.append((sides[0], sides[1], sides[2], sides[3]))
     return result
+
+
+def _mirrored(cell: Box, inner: Box, side: int) -> int:
+    """The cell's side, unless black reaches much farther than on the opposite side: then as far as there."""
+    other = (side + 2) % 4
+    margin, opposite = abs(cell[side] - inner[side]), abs(cell[other] - inner[other])
+    if margin <= max(2.5 * opposite, 0.3 * abs(inner[side] - inner[other])):
+        return cell[side]
+    return inner[side] + (opposite if side > 1 else -opposite)
 
 
 def _beside(a: Box, b: Box, axis: int) -> bool:

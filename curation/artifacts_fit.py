@@ -1,0 +1,196 @@
+"""Relearn the numbers of `curation.artifacts` from drawn marks: ``python -m curation.artifacts_fit --help``.
+
+Reads: folders of clean single chest CTs (8-bit grey; LUNA16 slices were used) and drawn chest CTs of the sample corpus.
+Writes: ``artifacts.npz`` (16-bit numbers, under 1 MB) and prints what it reaches on subjects kept out.
+Guarantees: one seed and one thread give the same numbers; a subject is in training or in validation, never in both.
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import torch
+import typer
+from torch import nn
+from torch.nn import functional
+
+from curation.artifacts_drawn import Rng, jpeg, mark, printed
+from curation.raster import grey, read
+from curation.strokes import WIDTHS, planes
+
+log = logging.getLogger(__name__)
+
+CROP = 160
+"""pixels of the square pieces that are learned from"""
+UNSEEN = 0.1
+"""weight of pixels under a mark that does not show there (white on white)"""
+
+
+class Strokes(nn.Module):
+    """`curation.strokes` in torch, with batch normalisation: N x 3 x H x W -> N x H x W logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: dict[str, nn.Module] = {}
+        before = 3
+        for scale, width in enumerate(WIDTHS):
+            layers[f"down{scale}a"] = block(before, width)
+            layers[f"down{scale}b"] = block(width, width)
+            before = width
+        for scale in range(len(WIDTHS) - 2, -1, -1):
+            layers[f"up{scale}"] = block(WIDTHS[scale + 1] + WIDTHS[scale], WIDTHS[scale])
+        self.layers = nn.ModuleDict(layers)
+        self.out = nn.Conv2d(WIDTHS[0], 1, 1)
+        nn.init.constant_(self.out.bias, -3.0)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        kept = []
+        for scale in range(len(WIDTHS)):
+            if scale:
+                x = functional.max_pool2d(x, 2)
+            x = self.layers[f"down{scale}b"](self.layers[f"down{scale}a"](x))
+            kept.append(x)
+        for scale in range(len(WIDTHS) - 2, -1, -1):
+            wider = functional.interpolate(x, scale_factor=2, mode="nearest")
+            x = self.layers[f"up{scale}"](torch.cat([wider, kept[scale]], 1))
+        logits: torch.Tensor = self.out(x)[:, 0]
+        return logits
+
+
+def block(before: int, after: int) -> nn.Sequential:
+    """3 x 3 convolution, batch normalisation, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
+    )
+
+
+def numbers(network: Strokes) -> dict[str, np.ndarray]:
+    """Weights and biases with the normalisation folded in, as `curation.strokes` reads them (float16)."""
+    found: dict[str, np.ndarray] = {}
+    with torch.no_grad():
+        for name, layer in network.layers.items():
+            convolution, norm = layer[0], layer[1]  # type: ignore[index]
+            factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+            found[f"{name}.weight"] = (convolution.weight * factor[:, None, None, None]).numpy().astype(np.float16)
+            found[f"{name}.bias"] = (norm.bias - norm.running_mean * factor).numpy().astype(np.float16)
+        found["out.weight"] = network.out.weight[:, :, 0, 0].numpy().astype(np.float16)
+        found["out.bias"] = network.out.bias.numpy().astype(np.float16)  # type: ignore[union-attr]
+    return found
+
+
+def pieces(slices: list[np.ndarray], rng: Rng) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Endless crops: planes 3 x CROP x CROP, target and weight CROP x CROP."""
+    while True:
+        clean = printed(slices[int(rng.integers(len(slices)))], rng)
+        if min(clean.shape[:2]) < CROP:
+            factor = CROP / min(clean.shape[:2]) + 0.01
+            clean = cv2.resize(clean, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+        clean = np.ascontiguousarray(clean[:, ::-1] if rng.random() < 0.5 else clean)
+        clean = np.ascontiguousarray(clean[::-1] if rng.random() < 0.1 else clean)
+        if rng.random() < 0.12:
+            image, seen, covered = clean, np.zeros(clean.shape[:2], bool), np.zeros(clean.shape[:2], bool)
+        else:
+            drawn = mark(clean, rng)
+            image, seen, covered = drawn.image, drawn.mask, drawn.covered
+        if rng.random() < 0.3:
+            image = jpeg(image[..., ::-1] if image.ndim == 3 else image, rng)
+            image = image[..., ::-1] if image.ndim == 3 else image
+        weight = np.where(covered & ~seen, UNSEEN, 1).astype(np.float32)
+        whole = planes(np.ascontiguousarray(image))
+        for _ in range(2):
+            y, x = _corner(covered, rng)
+            cut = (slice(y, y + CROP), slice(x, x + CROP))
+            yield whole[:, cut[0], cut[1]], covered[cut].astype(np.float32), weight[cut]
+
+
+def _corner(mask: np.ndarray, rng: Rng) -> tuple[int, int]:
+    """Upper left corner of a crop that mostly holds a mark."""
+    high, wide = mask.shape
+    if mask.any() and rng.random() < 0.75:
+        ys, xs = np.nonzero(mask)
+        n = int(rng.integers(len(ys)))
+        y, x = int(ys[n]) - int(rng.integers(8, CROP - 8)), int(xs[n]) - int(rng.integers(8, CROP - 8))
+    else:
+        y, x = int(rng.integers(0, high - CROP + 1)), int(rng.integers(0, wide - CROP + 1))
+    return int(np.clip(y, 0, high - CROP)), int(np.clip(x, 0, wide - CROP))
+
+
+def loss_of(logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Weighted cross-entropy plus one minus the soft overlap (Dice) over the batch."""
+    cross = functional.binary_cross_entropy_with_logits(logits, target, weight)
+    chance = torch.sigmoid(logits) * weight
+    overlap = (2 * (chance * target).sum() + 1) / (chance.sum() + (target * weight).sum() + 1)
+    return 4 * cross + (1 - overlap)
+
+
+def learn(slices: list[np.ndarray], steps: int, batch: int, rate: float, seed: int) -> Strokes:
+    """Train for ``steps`` batches with Adam and one cycle of the learning rate."""
+    torch.manual_seed(seed)
+    network = Strokes()
+    optimiser = torch.optim.Adam(network.parameters(), lr=rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
+    stream = pieces(slices, np.random.default_rng([seed, 1]))
+    mean = 1.0
+    for step in range(steps):
+        drawn = [next(stream) for _ in range(batch)]
+        x, target, weight = (torch.from_numpy(np.stack([d[i] for d in drawn])) for i in range(3))
+        loss = loss_of(network(x), target, weight)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        mean += 0.02 * (float(loss.detach()) - mean)
+        if (step + 1) % 50 == 0:
+            log.info("step %d of %d: loss %.4f", step + 1, steps, mean)
+    return network.eval()
+
+
+def subject_of(path: Path) -> str:
+    """What must not be split: the series uid before ``.mhd``, else the name before the first ``_``."""
+    return path.name.split(".mhd")[0].split("_")[0]
+
+
+def phantoms(count: int, seed: int) -> list[np.ndarray]:
+    """Drawn chest CTs of the sample corpus that carry no marks."""
+    from harvest.sample.phantom import draw_patient
+    from harvest.sample.picture import draw_figure
+
+    kinds = ("covid", "normal", "nodule", "emphysema", "lobar", "effusion", "fibrosis")
+    found: list[np.ndarray] = []
+    for n in range(4 * count):
+        patient = draw_patient(seed + 2000, f"marks{n}", kinds[n % len(kinds)])
+        picture = draw_figure(seed + 2000, f"marks{n}", [(patient, 0.3 + 0.05 * (n % 10))])
+        if not any(panel.marks for panel in picture.panels) and len(found) < count:
+            found.append(grey(picture.pixels))
+    return found
+
+
+def main(
+    slices: Annotated[list[Path], typer.Option(help="folder of clean single chest CTs; repeat")],
+    out: Annotated[Path, typer.Option(help="file to write")] = Path("curation/artifacts.npz"),
+    steps: Annotated[int, typer.Option(help="batches")] = 1600,
+    batch: Annotated[int, typer.Option(help="crops per batch")] = 8,
+    rate: float = 0.006,
+    drawn: Annotated[int, typer.Option(help="drawn chest CTs beside the given ones")] = 60,
+    seed: int = 0,
+) -> None:
+    """Learn what a mark looks like."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    torch.set_num_threads(1)
+    paths = sorted(p for folder in slices for p in folder.rglob("*.png"))
+    kept = [p for p in paths if zlib.crc32(subject_of(p).encode()) % 5]
+    learned_from = [grey(read(p)) for p in kept] + phantoms(drawn, seed)
+    log.info("%d slices; %d of other subjects kept out for the benchmark", len(learned_from), len(paths) - len(kept))
+    network = learn(learned_from, steps, batch, rate, seed)
+    np.savez_compressed(out, **numbers(network))  # type: ignore[arg-type]
+    log.info("%d bytes -> %s", out.stat().st_size, out)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,148 @@
+"""Artifacts: drawn marks are found, clean slices stay clean, repair touches the mask only, lung is never invented."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curation import artifacts, strokes
+from curation.artifacts import find, lung, repair, treat
+from curation.artifacts_drawn import KINDS, mark
+from curation.raster import ImageError, grey, read
+from harvest.sample.phantom import draw_patient
+from harvest.sample.picture import draw_figure
+
+
+def clean(number: int) -> np.ndarray:
+    """A drawn chest CT without marks, about 300 x 256 pixels."""
+    for attempt in range(40):
+        patient = draw_patient(31, f"a{number}-{attempt}", ["covid", "normal", "lobar", "nodule"][number % 4])
+        picture = draw_figure(31, f"a{number}-{attempt}", [(patient, 0.5)])
+        if not any(panel.marks for panel in picture.panels):
+            return cv2.resize(grey(picture.pixels), (320, 256), interpolation=cv2.INTER_AREA)
+    raise AssertionError("no drawn picture without marks")
+
+
+def test_marks_drawn_on_slices_are_found() -> None:
+    hit = found = truth = 0
+    for number in range(12):
+        drawn = mark(clean(number % 4), np.random.default_rng(number), 3)
+        mask = find(drawn.image)
+        hit, found, truth = (
+            hit + int((mask & drawn.mask).sum()), found + int(mask.sum()), truth + int(drawn.mask.sum())
+        )  # fmt: skip
+    assert hit / truth >= 0.85 and hit / found >= 0.75
+
+
+@pytest.mark.parametrize("kind", ["letter", "arrow", "ruler", "scanner text"])
+def test_each_kind_is_found(kind: str) -> None:
+    assert kind in KINDS
+    drawn = [mark(clean(n), np.random.default_rng(50 + n), 1, (kind,)) for n in range(4)]
+    masks = [find(d.image) for d in drawn]
+    assert sum((m & d.mask).sum() for m, d in zip(masks, drawn, strict=True)) >= 0.6 * sum(d.mask.sum() for d in drawn)
+
+
+def test_clean_slices_stay_clean() -> None:
+    assert np.mean([find(clean(n)).mean() for n in range(4)]) < 0.002
+
+
+def test_a_coloured_mark_in_a_grey_picture_is_found() -> None:
+    shown = np.repeat(clean(0)[..., None], 3, 2)
+    shown[100:106, 60:90] = (255, 40, 40)
+    assert find(shown)[100:106, 60:90].mean() > 0.9
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.booleans())
+def test_repair_leaves_everything_outside_the_mask_bit_identical(seed: int, colour: bool) -> None:
+    rng = np.random.default_rng(seed)
+    shape = (int(rng.integers(1, 60)), int(rng.integers(1, 60)), *((3,) if colour else ()))
+    image = rng.integers(0, 256, shape, dtype=np.uint8)
+    before, mask = image.copy(), rng.random(shape[:2]) < rng.random()
+    repaired = repair(image, mask)
+    assert (repaired[~mask] == before[~mask]).all() and (image == before).all()
+    assert repaired.shape == image.shape and repaired.dtype == np.uint8
+
+
+def test_repair_undoes_most_of_a_mark() -> None:
+    base = clean(1)
+    shown = base.copy()
+    cv2.putText(shown, "A", (20, 40), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 255, 2)
+    mask = shown != base
+    left = np.abs(repair(shown, mask).astype(int) - base).sum()
+    assert left < 0.3 * np.abs(shown.astype(int) - base).sum()
+
+
+def test_masks_of_another_size_or_of_everything() -> None:
+    image = clean(0)
+    with pytest.raises(ImageError, match="expected"):
+        repair(image, np.zeros((3, 3), bool))
+    assert (repair(image, np.ones(image.shape, bool)) == image).all()
+    assert (repair(image, np.zeros(image.shape, bool)) == image).all()
+
+
+def test_marks_beside_the_lung_are_repaired_and_marks_over_it_cropped_or_dropped() -> None:
+    image = clean(2)
+    tissue = lung(image)
+    assert 0.05 < tissue.mean() < 0.6
+    none = np.zeros(image.shape, bool)
+    assert treat(image, none, 0.005, 0.05)[0] == "none"
+    beside = none.copy()
+    beside[:12, :12] = True
+    assert treat(image, beside & ~tissue, 0.005, 0.05)[0] == "repair"
+    over = none.copy()
+    rows, columns = np.nonzero(tissue)
+    over[int(np.median(rows)) - 20 : int(np.median(rows)) + 20, int(columns.min()) : int(columns.max())] = True
+    kind, share, _ = treat(image, over, 0.005, 0.05)
+    assert kind == "drop" and share > 0.05
+    edge = none.copy()
+    edge[: rows.min() + 4] = tissue[: rows.min() + 4]
+    kind, _, box = treat(image, edge, 0.0001, 0.2)
+    assert kind == "crop" and not edge[box[1] : box[3], box[0] : box[2]].any()
+
+
+def test_odd_pictures_have_a_mask_or_are_refused() -> None:
+    for shape in ((1, 1), (15, 300), (17, 19), (2000, 40), (120, 90, 3)):
+        for value in (0, 128, 255):
+            assert find(np.full(shape, value, np.uint8)).shape == shape[:2]
+    with pytest.raises(ImageError, match="expected uint8"):
+        find(np.zeros((50, 50), np.float32))
+
+
+def test_the_same_picture_gives_the_same_mask() -> None:
+    drawn = mark(clean(3), np.random.default_rng(3))
+    assert (find(drawn.image) == find(drawn.image.copy())).all()
+
+
+def test_the_parameters_are_small_and_finite() -> None:
+    path = Path(strokes.__file__).with_name(strokes.PARAMETERS)
+    assert path.stat().st_size < 1_000_000
+    assert all(np.isfinite(v).all() for v in strokes.parameters().values())
+
+
+def test_the_network_in_numpy_is_the_one_that_was_learned() -> None:
+    torch = pytest.importorskip("torch")
+    from curation.artifacts_fit import Strokes, numbers
+
+    torch.manual_seed(0)
+    network = Strokes()
+    network(torch.randn(4, 3, 64, 64))
+    network.eval()
+    image = np.random.default_rng(0).integers(0, 256, (61, 75, 3), dtype=np.uint8)
+    padded = np.pad(strokes.planes(image), ((0, 0), (0, -61 % strokes.DOWN), (0, -75 % strokes.DOWN)), mode="edge")
+    with torch.no_grad():
+        expected = torch.sigmoid(network(torch.from_numpy(padded)[None]))[0].numpy()[:61, :75]
+    learned = {name: value.astype(np.float32) for name, value in numbers(network).items()}
+    assert np.abs(strokes.chances(image, learned) - expected).max() < 5e-3
+
+
+@pytest.mark.real
+def test_real_clean_slices_stay_clean(real_data: Path) -> None:
+    paths = sorted((real_data / "luna").rglob("*.png"))[::40]
+    assert np.mean([find(read(p)).mean() for p in paths]) < 0.002
+    assert artifacts.VERSION
