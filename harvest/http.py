@@ -204,8 +204,8 @@ class Session:
         """Ask nothing more of the URL's service in this run: raises BlockedError that says what to do."""
         reason = (
             f"{service_of(url)} {what}; nothing more is asked of it in this run. Wait some hours, then run the same "
-            "command again: it goes on where it stopped. If it stays so, name Europe PMC (--europepmc) or archives "
-            "(--meca)"
+            "command again: it goes on where it stopped. If it stays so, take another source: Europe PMC "
+            "(--europepmc), archives (--meca, --packages), another of the --routes"
         )
         self._blocked[service_of(url)] = reason
         log.error(reason)

@@ -15,13 +15,14 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import numpy as np
 import typer
 from PIL import Image
 
+from harvest import europepmc, packages
 from harvest import figures as figures_stage
 from harvest.content import IMAGES
 from harvest.document import Settings
@@ -32,6 +33,7 @@ from harvest.http import Session
 from harvest.options import guarded, new_app, progress
 from harvest.records import Box, Failure, Figure, Preprint, Record, read_jsonl, write_jsonl
 from harvest.store import Store, open_store, place
+from harvest.window import PUBLIC_SITE
 from harvest.workers import Limits
 
 log = logging.getLogger(__name__)
@@ -78,12 +80,14 @@ def export(folders: list[Path], preprints: Path | None) -> Iterator[Line]:
     """The recipe of the figures in the given stage folders; ``preprints`` is the folder with the PDFs' records."""
     papers = {}
     if preprints is not None:
-        papers = {Path(p.pdf).name: (p.url, p.sha256) for p in read_jsonl(preprints / "preprints.jsonl", Preprint)}
+        records = read_jsonl(preprints / "preprints.jsonl", Preprint)
+        papers = {Path(p.pdf).name: (_address_of(p), p.sha256) for p in records}
     for folder in folders:
         for figure in read_jsonl(folder / "figures.jsonl", Figure):
             if not figure.file:
                 continue
-            url, sha256 = (figure.url, "") if figure.pixels == "given" else papers.get(figure.pdf, ("", ""))
+            given = figure.pixels == "given"
+            url, sha256 = (_picture_of(figure), "") if given else papers.get(figure.pdf, ("", ""))
             if not url:
                 log.warning("%s: no public address is known; it cannot be part of a recipe", figure.figure_id)
                 continue
@@ -105,6 +109,20 @@ def export(folders: list[Path], preprints: Path | None) -> Iterator[Line]:
                 height=figure.height,
                 sha256=pixel_hash(folder / figure.file),
             )
+
+
+def _address_of(paper: Preprint) -> str:
+    """Where anybody finds the PDF: an archive of the one who harvested is nobody else's."""
+    if paper.url.startswith("https://"):
+        return paper.url
+    return f"{PUBLIC_SITE.replace('{server}', paper.server)}/content/{paper.doi}v{paper.version}.full.pdf"
+
+
+def _picture_of(figure: Figure) -> str:
+    if not figure.url.startswith(packages.SCHEME):
+        return figure.url
+    member = packages.parts(figure.url)[1]
+    return europepmc.figure_url(europepmc.PUBLIC, figure.document_id, PurePosixPath(member).name)
 
 
 def restore_given(session: Session, store: Store, line: Line, url: str, out: Path, max_bytes: int) -> Figure:

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from harvest import figures as figures_stage
 from harvest import pmc, preprints
-from harvest.recipe import app, pixel_hash
+from harvest.recipe import app, export, pixel_hash
+from harvest.records import Figure, Preprint, write_jsonl
 from harvest.sample.corpus import write_corpus
 from harvest.sample.plan import Size
 from harvest.sample.serve import StandIn
@@ -103,6 +105,35 @@ def test_pictures_that_changed_are_told(drawn, tmp_path):
     (failure,) = lines(tmp_path / "out" / "failed.jsonl")
     assert failure["item"] == given[0]["figure_id"] and "expected pixels 000000000000" in failure["reason"]
     assert [r["figure_id"] for r in lines(tmp_path / "out" / "figures.jsonl")] == [given[1]["figure_id"]]
+
+
+def test_what_came_out_of_archives_is_named_where_anybody_finds_it(tmp_path):
+    """A .meca archive or a package lies on one machine; the recipe names the site and Europe PMC."""
+    paper = Preprint(
+        doi="10.1101/a", version=2, server="medrxiv", date="2020-02-11", title="", licence="cc_by", pdf="pdf/av2.pdf",
+        sha256="0" * 64, bytes=1, url="meca:1.meca/content/a.pdf",
+    )  # fmt: skip
+    write_jsonl(tmp_path / "preprints.jsonl", [paper])
+    (tmp_path / "images").mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "images" / "x.png")
+    known = {"file": "images/x.png", "width": 4, "height": 4}
+    figures = [
+        Figure(figure_id="a", source="medrxiv", document_id="a", pdf="av2.pdf", pixels="native", **known),
+        Figure(
+            figure_id="b",
+            source="pmc",
+            document_id="PMC7",
+            pixels="given",
+            url="package:PMC7.tar.gz!PMC7/g1.jpg",
+            **known,
+        ),
+        Figure(figure_id="c", source="pdf", document_id="c", pdf="c.pdf", pixels="native", **known),
+    ]
+    write_jsonl(tmp_path / "figures.jsonl", figures)
+    assert {line.figure_id: line.url for line in export([tmp_path], tmp_path)} == {
+        "a": "https://www.medrxiv.org/content/10.1101/av2.full.pdf",
+        "b": "https://europepmc.org/articles/PMC7/bin/g1.jpg",
+    }
 
 
 def test_bad_recipes_and_bad_mirrors(tmp_path):
