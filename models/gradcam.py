@@ -30,8 +30,8 @@ from covidct.files import write_bytes, write_json, write_lines, write_text
 from covidct.reader import Subset
 from models import backbones, checkpoint, data, engine
 from models import vision as _vision  # noqa: F401  the library imports torchvision
-from models.evaluate import check_split, evaluation
 from models.lungmask import lung_mask, share_inside
+from models.reading import check_split, evaluation
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ import models
 from covidct import pictures
 from covidct.files import write_text
 from models import engine
-from models.evaluate import chosen_threshold, covid_index, evaluation
+from models.reading import chosen_threshold, covid_index, evaluation
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from models import backbones, cards, checkpoint, evaluate
+from models import backbones, cards, checkpoint, reading
 
 
 @pytest.fixture
@@ -44,13 +44,8 @@ def test_licences_of_the_initial_weights_are_named(encoder: Path) -> None:
     assert cards.inherited("file:/secret/place/net.pth", None) == ["initial weights: net.pth, licence not stated"]
 
 
-def test_transductive_use_is_found_along_the_whole_way(encoder: Path) -> None:
-    plain = {"dataset": {"version": "x"}, "start": None}
-    assert not evaluate.transductive(plain)
-    assert evaluate.transductive({"dataset": {}, "start": cards.ancestor(f"encoder:{encoder}")})
-    assert evaluate.transductive(
-        {"dataset": {}, "start": {"dataset": {}, "start": {"dataset": {"transductive": True}}}}
-    )
+def test_transductive_pretraining_is_seen_in_what_is_trained_from_it(encoder: Path) -> None:
+    assert reading.transductive({"dataset": {}, "start": cards.ancestor(f"encoder:{encoder}")})
 
 
 def test_an_encoder_without_history_has_none(tmp_path: Path) -> None:

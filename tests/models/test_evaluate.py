@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import covidct
 from covidct import metrics
-from models import checkpoint, evaluate, finetune
+from models import evaluate, finetune
 from models.engine import Hardware
 from models.recipe import Recipe
 
@@ -94,20 +94,6 @@ def test_one_class_in_test_is_said_not_hidden(
     assert "AUC undefined: all 6 labels are COVID" in caplog.text
 
 
-@pytest.mark.parametrize("threshold", [2, -0.1, "high", True, float("nan")])
-def test_a_threshold_that_is_none_is_named(threshold: object) -> None:
-    with pytest.raises(evaluate.EvaluateError, match=r"metrics\.threshold: expected a probability"):
-        evaluate.chosen_threshold({"metrics": {"threshold": threshold}})
-
-
-def test_other_classes_and_encoders_are_refused() -> None:
-    with pytest.raises(evaluate.EvaluateError, match="got classifier with classes benign, malignant"):
-        evaluate.covid_index({"kind": "classifier", "class_names": ["benign", "malignant"]})
-    with pytest.raises(evaluate.EvaluateError, match="got encoder with no classes"):
-        evaluate.covid_index({"kind": "encoder", "class_names": []})
-    assert evaluate.covid_index({"kind": "classifier", "class_names": ["COVID", "NonCOVID"]}) == 0
-
-
 def test_same_inputs_same_bytes(trained: tuple[Path, Path], tmp_path: Path) -> None:
     folder, model = trained
     run(folder, model, tmp_path / "a")
@@ -142,9 +128,3 @@ def test_each_source_is_set_against_the_other_class() -> None:
     assert rows["medrxiv"]["auc_against_other_class"] == 0.75
     assert rows["pmc"]["called_right"] == 0.0
     assert rows["medpix"]["called_right"] == 1.0
-
-
-def test_a_card_without_preprocessing_is_named(trained: tuple[Path, Path]) -> None:
-    _, card = checkpoint.load(trained[1])
-    with pytest.raises(evaluate.EvaluateError, match="expected size, mean and std"):
-        evaluate.evaluation({**card, "preprocessing": {}})
