@@ -117,6 +117,32 @@ def test_the_time_limit_stops_cleanly_and_the_next_call_goes_on(tmp_path: Path) 
     assert len(history) == 5
 
 
+def test_states_are_written_as_often_as_they_are_cheap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An epoch takes 1 second, writing 4: a tenth of the time is every 40 epochs, at the end, and when time is up."""
+    now = [0.0]
+    monkeypatch.setattr(engine.time, "monotonic", lambda: now[0])
+    written: list[int] = []
+
+    def save(path: Path, parts: object, mark: str, history: list[dict[str, float]]) -> None:
+        now[0] += 4
+        written.append(len(history))
+
+    def epoch(number: int) -> dict[str, float]:
+        now[0] += 1
+        return {"loss": 0.0}
+
+    monkeypatch.setattr(engine, "save_state", save)
+    engine.run(cpu(), {}, 90, epoch, folder=tmp_path)
+    assert written == [1, 41, 81, 90]
+    written.clear()
+    with pytest.raises(engine.Unfinished):
+        engine.run(cpu(), {}, 90, epoch, folder=tmp_path, minutes=0.5)
+    assert written[0] == 1 and len(written) == 2
+    written.clear()
+    engine.run(cpu(), {}, 3, epoch)
+    assert written == []
+
+
 def test_stop_ends_a_run_early() -> None:
     job = Job(cpu())
     assert len(engine.run(job.fabric, job.parts, 9, job.epoch, stop=lambda history: len(history) >= 2)) == 2
