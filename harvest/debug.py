@@ -79,5 +79,5 @@ def contact_sheet(figures: Iterable[Figure], failures: Sequence[Failure], images
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Figures</title><style>{STYLE}</style>'
         f"<h1>{len(cards)} figures, {len(failures)} failures</h1><main>{''.join(cards)}</main>"
-        f"<h2>Failures</h2><ul>{rows}</ul></html>\n"
+        f"<h2>Failures</h2>{f'<ul>{rows}</ul>' if rows else '<p>None.</p>'}</html>\n"
     )

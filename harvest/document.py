@@ -160,7 +160,8 @@ def extract(path: Path, settings: Settings) -> Extraction:
         for found in analysis.matches:
             layout = analysis.document.pages[found.page - 1]
             add_figure(result, pdf, layout, found, analysis, settings)
-        matched = {found.caption.label.key for found in analysis.matches}
+        labels = [found.caption.label for found in analysis.matches]
+        matched = {label.key for label in labels} | {label.whole for label in labels}
         lost = {c.label.key: c for c in analysis.captions if not c.is_table and c.label.key not in matched}
         result.unmatched = [f"{caption.label.text} (page {caption.page})" for caption in lost.values()]
         if settings.debug:
@@ -206,7 +207,7 @@ def add_figure(
             picture=len(result.pictures) - 1 if settings.pixels else -1,
             width=width,
             height=height,
-            mentions=tuple(analysis.mentions.get(label.key, ())),
+            mentions=tuple(analysis.mentions.get(label.key) or analysis.mentions.get(label.whole, ())),
             panel_captions=split_caption(found.caption.text),
         )
     )

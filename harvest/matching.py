@@ -48,7 +48,7 @@ def match(plans: Sequence[Plan], captions: Sequence[Caption]) -> list[Match]:
     matches = [found for found in matches if not found.caption.is_table]
     matches = with_listed_text(matches, captions)
     taken = {region for found in matches for region in found.regions}
-    done = {found.caption.label.key for found in matches}
+    done = {key for found in matches for key in (found.caption.label.key, found.caption.label.whole)}
     rest = [c for c in captions if not c.is_table and c.label.key not in done and not c.label.continued]
     matches += match_apart(plans, first_of_each(rest), taken)
     return sorted(matches, key=lambda found: (found.page, round(found.box.y0), found.box.x0))
@@ -163,14 +163,20 @@ def distance(plan: Plan, caption: Caption, region: Region, side: str) -> float:
 
 
 def with_listed_text(matches: Sequence[Match], captions: Sequence[Caption]) -> list[Match]:
-    """Matches whose caption is a bare label beside the picture get the text of the full caption listed elsewhere."""
+    """Matches whose caption is a bare label beside the picture get the text of the full caption listed elsewhere.
+
+    ``Figure 2B`` gets that of Figure 2 where it has none of its own, and keeps its own label.
+    """
     result = []
     for found in matches:
-        full = [c for c in captions if c.label.key == found.caption.label.key and c.text and not c.label.continued]
-        if is_bare(found.caption) and full:
-            result.append(replace(found, caption=max(full, key=lambda caption: len(caption.text))))
-        else:
-            result.append(found)
+        label = found.caption.label
+        for key in (label.key, label.whole) if is_bare(found.caption) else ():
+            full = [c for c in captions if c.label.key == key and c.text and not c.label.continued]
+            if full:
+                longest = max(full, key=lambda caption: len(caption.text))
+                found = replace(found, caption=longest if key == label.key else replace(longest, label=label))
+                break
+        result.append(found)
     return result
 
 

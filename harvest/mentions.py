@@ -11,7 +11,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from harvest.captions import ENDED, Caption, joined_lines
+from harvest.captions import Caption
+from harvest.labels import ENDED, joined_lines
 from harvest.layout import Line, Page, area, clean, overlap, x_overlap
 from harvest.prose import FURNITURE, PROSE, Document
 from harvest.records import Box, Mention

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harvest.captions import Caption, joined_lines, parse_label
+from harvest.captions import Caption
+from harvest.labels import joined_lines, parse_label
 from tests.harvest.drawn import Draft, prose
 
 
@@ -27,6 +28,8 @@ from tests.harvest.drawn import Draft, prose
         ("Scheme 1. Synthesis", "scheme", "1"),
         ("Table 2. Patients", "table", "2"),
         ("(Figure 7) Axial CT", "figure", "7"),
+        ("Supplementary information, Fig. S8 Axial CT", "figure", "S8"),
+        ("Additional file 1: Figure S9. Axial CT", "figure", "S9"),
         ("Figure 1A. Axial CT", "figure", "1A"),
     ],
 )
@@ -215,3 +218,55 @@ def test_no_line_belongs_to_two_captions() -> None:
     spans = [span for caption in draft.analysis().captions for span in caption.spans]
     assert len(spans) == len(set(spans))
     assert len(draft.analysis().captions) == 3
+
+
+def test_a_caption_goes_on_over_the_pages_end() -> None:
+    draft = Draft()
+    draft.page()
+    draft.image((72, 72, 540, 690))
+    draft.y = 694
+    draft.text(
+        "Chest CT of patients with pneumonia, (A) on the first day and (B) on the fifth, with opacities in the "
+        "left lower lobe that had been gone when he",
+        size=9,
+        lead="Figure 1.",
+    )
+    draft.page()
+    draft.text("came back, and (C) a month after that.", size=9)
+    draft.y += 20
+    draft.text(prose(200))
+    caption = only(draft.analysis().captions, "1")
+    assert "when he came back, and (C) a month after that." in caption.text
+    assert caption.text.endswith("a month after that.")
+    assert {page for page, _ in caption.spans} == {1, 2} and caption.page == 1
+
+
+def test_a_listed_caption_has_all_its_paragraphs_and_stops_at_the_next() -> None:
+    draft = Draft()
+    draft.page()
+    draft.text(prose(200))
+    draft.page()
+    draft.text("Figure legends", size=11)
+    for number in (1, 2):
+        draft.y += 8
+        draft.text(f"Figure {number}. Chest CT of patient {number}.")
+        draft.text(f"Images {number} show ground-glass opacities in both lungs, and later on a consolidation in one.")
+        draft.text("A, first day. B, fifth day.")
+    draft.y += 12
+    draft.text("References")
+    draft.text("1. Li and others. A title of a paper on chest CT in pneumonia. A journal 2020.")
+    captions = draft.analysis().captions
+    for number in (1, 2):
+        text = only(captions, str(number)).text
+        assert text.startswith(f"Chest CT of patient {number}. Images {number} show")
+        assert text.endswith("A, first day. B, fifth day.")
+
+
+def test_without_a_list_the_paragraph_after_a_caption_is_not_its_own() -> None:
+    draft = Draft()
+    draft.page()
+    draft.text(prose(120))
+    draft.y += 6
+    draft.text("Figure 1. Chest CT of a patient.")
+    draft.text("Images show ground-glass opacities in both lungs, and later on a consolidation in one. " + prose(50))
+    assert only(draft.analysis().captions, "1").text == "Chest CT of a patient."

@@ -239,3 +239,23 @@ def test_a_continued_figure_is_a_figure_of_its_own_page() -> None:
             draft.text("(continued)", size=9, lead="Figure 1.")
     matches = draft.analysis().matches
     assert [(match.page, match.caption.label.continued) for match in matches] == [(1, False), (2, True)]
+
+
+def test_parts_labelled_apart_get_the_whole_figures_caption_and_keep_their_letter() -> None:
+    draft = Draft()
+    draft.page()
+    draft.text(prose(150) + " The man had opacities (Figure 1).")
+    draft.page()
+    draft.text("Figure legends", size=14)
+    draft.y += 8
+    draft.text("Chest CT of a patient. (A) Day 1. (B) Day 5.", lead="Figure 1.")
+    for letter in "AB":
+        draft.page()
+        draft.text(f"Figure 1{letter}")
+        draft.image((100, 120, 500, 500), seed=ord(letter))
+    matches = found(draft.analysis())
+    assert {number: (match.page, match.caption.page) for number, match in matches.items()} == {
+        "1A": (3, 2),
+        "1B": (4, 2),
+    }
+    assert all(match.caption.text.startswith("Chest CT of a patient.") for match in matches.values())
