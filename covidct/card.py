@@ -106,6 +106,7 @@ def _splits(records: pd.DataFrame, info: dict[str, Any]) -> list[str]:
 def _problems(info: dict[str, Any], findings: dict[str, Any] | None, facts: dict[str, Any]) -> list[str]:
     lines = [f"- Same pictures: {info.get('duplicates', {}).get('status', 'not checked')}."]
     lines += [f"- One picture under both labels: {row}." for row in info.get("opposite_labels", [])]
+    lines += [f"- Patient {name} has pictures of both labels." for name in info.get("patients_with_both_labels", [])]
     lines += [
         f"- The paper says {row['what']} {row['paper']} ({row['where']}); here {row['here']}."
         for row in info.get("paper_disagrees", [])

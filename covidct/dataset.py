@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,71 +21,14 @@ import pandas as pd
 import typer
 
 from covidct import pictures, splits, summary
-from covidct.files import (
-    PathError,
-    clear_outputs,
-    inside,
-    sha256_bytes,
-    write_bytes,
-    write_json,
-    write_lines,
-    write_text,
-)
+from covidct.files import clear_outputs, inside, write_json, write_lines, write_text
+from covidct.gather import BuildError, gather
 from covidct.groups import text
-from covidct.records import COLUMNS, TableError, read_records, write_records
+from covidct.records import TableError, write_records
 
 log = logging.getLogger(__name__)
 
 SCHEMES = ("grouped", "published")
-SAFE_NAME = re.compile(r"^[^/\\\0\n\r.][^/\\\0\n\r]{0,199}$")
-
-
-class BuildError(RuntimeError):
-    """The dataset must not be built from these inputs: what, expected, got, next step."""
-
-
-def gather(tables: list[Path], out: Path) -> tuple[pd.DataFrame, list[dict[str, str]]]:
-    """All rows of all tables whose pictures can be vouched for, pictures copied to ``out/images`` in one encoding.
-
-    An image id that an earlier table already has is dropped with a failure row. Raises TableError, BuildError.
-    """
-    kept: list[dict[str, Any]] = []
-    failures: list[dict[str, str]] = []
-    owner: dict[str, Path] = {}
-    count = 0
-    for table in tables:
-        for row in read_records(table).to_dict("records"):
-            count += 1
-            name = str(row["image_id"])
-            if not SAFE_NAME.match(name):
-                failures.append({"item": name, "reason": f"{table}: image_id is no file name"})
-            elif name.casefold() in owner:
-                failures.append({"item": name, "reason": f"{table}: already taken from {owner[name.casefold()]}"})
-            else:
-                try:
-                    kept.append(_take({str(key): value for key, value in row.items()}, table.parent, out))
-                except (pictures.PictureError, PathError, BuildError, OSError) as error:
-                    failures.append({"item": name, "reason": str(error)})
-                else:
-                    owner[name.casefold()] = table
-    if count and not kept:
-        write_lines(out / "failed.jsonl", failures)
-        raise BuildError(f"none of {count} images could be used; see {out / 'failed.jsonl'}")
-    return pd.DataFrame(kept, columns=list(COLUMNS)), failures
-
-
-def _take(row: dict[str, Any], folder: Path, out: Path) -> dict[str, Any]:
-    """One verified picture, written under its id; raises where file and table disagree."""
-    path = inside(folder, str(row["file"]))
-    image = pictures.open_picture(path)
-    content = path.read_bytes()
-    if row["sha256"] and sha256_bytes(content) != row["sha256"]:
-        raise BuildError(f"{path}: the file is not the one the table describes (sha256 differs); run its stage again")
-    if not pictures.is_uniform(path):
-        content = pictures.encode(pictures.to_grey(image))
-    file = f"images/{row['image_id']}.png"
-    write_bytes(out / file, content)
-    return {**row, "file": file, "width": image.width, "height": image.height, "sha256": sha256_bytes(content)}
 
 
 def mark_duplicates(records: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -181,6 +123,12 @@ def write_schemes(
     return sorted(tables)
 
 
+def both_labels(records: pd.DataFrame) -> list[str]:
+    """Patients with pictures of both labels: possible (before and after), so allowed, but told."""
+    count = records[text(records, "patient_id") != ""].groupby("patient_id")["label"].nunique()
+    return sorted(count[count > 1].index)
+
+
 def information(records: pd.DataFrame, version: str, scheme: str, ratios: list[float], seed: int) -> dict[str, Any]:
     """What ``dataset.json`` says of a table: counts, statistics, deviations, disagreements with the paper's text."""
     return {
@@ -194,6 +142,7 @@ def information(records: pd.DataFrame, version: str, scheme: str, ratios: list[f
         "seed": seed,
         "deviation": splits.deviation(records, ratios) if len(records) else {},
         "violations": splits.check(records),
+        "patients_with_both_labels": both_labels(records),
         "table1": summary.table_one(records).to_dict("records"),
         "section_iii_a": summary.sizes(records),
         "paper_disagrees": summary.disagreements(records),
@@ -288,10 +237,10 @@ def main(
     except (TableError, BuildError, splits.SplitError, OSError) as error:
         log.error("dataset: %s", error)
         raise typer.Exit(1) from error
-    from covidct.reader import describe
-
-    log.info("%s", describe(table, version, scheme))
-    log.info("%s", splits.proof(table))
+    log.info("%s", summary.describe(table, version, scheme))
+    log.info("%s", splits.proof(table, documents))
+    for name in both_labels(table):
+        log.warning("patient %s has pictures of both labels: possible, but check the dates and the id", name)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from PIL import Image
 
 from covidct import download, licences, metrics, pictures, splits
 from covidct.files import inside, sha256_file
-from covidct.records import LABEL_NAMES, SPLITS, read_records
+from covidct.records import SPLITS, read_records
 from covidct.registry import VersionError
+from covidct.summary import describe
 
 
 class DatasetError(ValueError):
@@ -170,15 +171,23 @@ class Dataset(Subset):
         if name not in self.schemes:
             raise DatasetError(f"scheme {name!r}: expected one of {', '.join(self.schemes) or '(none here)'}")
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if "image_id" not in table or not {"split", "fold"} & set(table.columns):
+            raise DatasetError(f"{path}: expected columns image_id and split (or fold), got {', '.join(table.columns)}")
         known = set(self.records["image_id"])
         if unknown := sorted(set(table["image_id"]) - known):
             raise DatasetError(f"{path}: image {unknown[0]!r} is not in the dataset ({len(unknown)} such)")
+        if twice := table.loc[table["image_id"].duplicated(), "image_id"].tolist():
+            raise DatasetError(f"{path}: image {twice[0]!r} occurs twice ({len(twice)} such); keep one row for each")
         if "fold" in table:
-            count = table["fold"].astype(int).max() + 1
+            number = pd.to_numeric(table["fold"], errors="coerce")
+            if bad := table.loc[~(number >= 0) | (number % 1 > 0), "fold"].tolist():
+                raise DatasetError(f"{path}: fold {bad[0]!r}: expected a whole number from 0")
+            count = int(number.max()) + 1
             if not 0 <= fold < count:
                 raise DatasetError(f"scheme {name}: fold {fold}: expected 0 to {count - 1}")
-            number = table["fold"].astype(int)
             table["split"] = np.select([number == fold, number == (fold + 1) % count], ["test", "val"], "train")
+        if bad := table.loc[~table["split"].isin([*SPLITS, ""]), "split"].tolist():
+            raise DatasetError(f"{path}: split {bad[0]!r}: expected train, val, test or nothing ({len(bad)} such)")
         part = table.set_index("image_id")["split"]
         records = self.records.assign(split=self.records["image_id"].map(part).fillna(""))
         return Dataset(self.root, records, {**self.info, "scheme": name})
@@ -257,24 +266,6 @@ def open_folder(folder: Path) -> Dataset:
         except ValueError as error:
             raise DatasetError(f"{card}: expected JSON, got {error}; run the stage `dataset` again") from error
     return Dataset(folder, read_records(folder / "records.csv"), info)
-
-
-def describe(records: pd.DataFrame, version: str, scheme: str) -> str:
-    """Version, images × patients × class per split, sources and licences, as text."""
-    patients = records["patient_id"].nunique()
-    lines = [f"COVID-CT dataset {version}{f', split scheme {scheme}' if scheme else ''}: images / patients"]
-    lines.append(f"{'':9}" + "".join(f"{LABEL_NAMES[value]:>16}" for value in (1, 0)) + f"{'all':>16}")
-    held = (records["split"] == "").any()
-    for name in [*SPLITS, *(["held out"] if held else []), "all"]:
-        part = records if name == "all" else records[records["split"] == ("" if name == "held out" else name)]
-        cells = [part[part["label"] == value] for value in (1, 0)] + [part]
-        lines.append(f"{name:9}" + "".join(f"{len(cell):>8} / {cell['patient_id'].nunique():<5}" for cell in cells))
-    for title, column in (("sources", "source"), ("licences", "licence")):
-        counts = records[column].replace("", "not stated").value_counts()
-        lines.append(f"{title}: " + (", ".join(f"{key} {count}" for key, count in counts.items()) or "none"))
-    unreviewed = int((~records["reviewed"]).sum())
-    lines.append(f"{len(records)} images of {patients} patients; {unreviewed} labels not reviewed by a person")
-    return "\n".join(lines)
 
 
 def _only(records: pd.DataFrame, columns: Mapping[str, str | list[str]]) -> pd.DataFrame:

@@ -85,3 +85,21 @@ def disagreements(records: pd.DataFrame) -> list[dict[str, Any]]:
     types = records.loc[(records["label"] == 1) & (records["document_type"] != "preprint")]
     note("section III.A", "COVID images from elsewhere than preprints", 0, len(types))
     return found
+
+
+def describe(records: pd.DataFrame, version: str, scheme: str) -> str:
+    """Version, images × patients × class per split, sources and licences, as text."""
+    patients = records["patient_id"].nunique()
+    lines = [f"COVID-CT dataset {version}{f', split scheme {scheme}' if scheme else ''}: images / patients"]
+    lines.append(f"{'':9}" + "".join(f"{LABEL_NAMES[value]:>16}" for value in (1, 0)) + f"{'all':>16}")
+    held = (records["split"] == "").any()
+    for name in [*SPLITS, *(["held out"] if held else []), "all"]:
+        part = records if name == "all" else records[records["split"] == ("" if name == "held out" else name)]
+        cells = [part[part["label"] == value] for value in (1, 0)] + [part]
+        lines.append(f"{name:9}" + "".join(f"{len(cell):>8} / {cell['patient_id'].nunique():<5}" for cell in cells))
+    for title, column in (("sources", "source"), ("licences", "licence")):
+        counts = records[column].replace("", "not stated").value_counts()
+        lines.append(f"{title}: " + (", ".join(f"{key} {count}" for key, count in counts.items()) or "none"))
+    unreviewed = int((~records["reviewed"]).sum())
+    lines.append(f"{len(records)} images of {patients} patients; {unreviewed} labels not reviewed by a person")
+    return "\n".join(lines)

@@ -174,6 +174,18 @@ def test_bad_tables_stop_with_one_message(tmp_path: Path, change, error, words: 
     assert not (tmp_path / "out" / "records.csv").exists()
 
 
+def test_a_patient_with_both_labels_is_allowed_and_told(tmp_path: Path) -> None:
+    table = source(tmp_path / "a", "x")
+    rows = pd.read_csv(table, dtype=str, keep_default_na=False)
+    name = rows["patient_id"].iloc[0]
+    rows.loc[rows["label"] != rows["label"].iloc[0], "patient_id"] = name
+    rows.to_csv(table, index=False)
+    dataset.build([table], tmp_path / "out", duplicates=False)
+    info = json.loads((tmp_path / "out" / "dataset.json").read_text())
+    assert info["patients_with_both_labels"] == [name]
+    assert info["violations"] == []
+
+
 def test_scheme_published_needs_a_split(tmp_path: Path) -> None:
     table = source(tmp_path / "a", "x")
     with pytest.raises(dataset.BuildError, match="no image comes with a split"):

@@ -94,6 +94,27 @@ def test_only_and_schemes(shared_dataset: Path, tmp_path: Path) -> None:
         covidct.load(tmp_path / "d").scheme("published")
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("image_id,part\n", "expected columns image_id and split"),
+        ("image_id,split\n0,Train\n", "split 'Train': expected train, val, test or nothing"),
+        ("image_id,fold\n0,one\n", "fold 'one': expected a whole number from 0"),
+        ("image_id,fold\n0,-1\n", "fold '-1': expected a whole number from 0"),
+    ],
+)
+def test_split_files_are_checked(shared_dataset: Path, tmp_path: Path, text: str, words: str) -> None:
+    shutil.copytree(shared_dataset, tmp_path / "d")
+    name = covidct.load(shared_dataset).records["image_id"].iloc[0]
+    path = tmp_path / "d" / "splits" / "mine.csv"
+    path.write_text(text.replace("\n0,", f"\n{name},"))
+    with pytest.raises(DatasetError, match=words):
+        covidct.load(tmp_path / "d", scheme="mine")
+    path.write_text(f"image_id,split\n{name},train\n{name},test\n")
+    with pytest.raises(DatasetError, match="occurs twice"):
+        covidct.load(tmp_path / "d", scheme="mine")
+
+
 @pytest.mark.parametrize("spelling", ["CC-BY", "cc_by", "CC BY 4.0", "cc-by-4.0"])
 def test_licences_match_in_any_spelling_but_not_others(shared_dataset: Path, spelling: str) -> None:
     ds = covidct.load(shared_dataset)
