@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -81,8 +81,13 @@ def losses(path: Path) -> list[dict[str, Any]]:
         return []
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    named = [("set", str), ("epoch", lambda text: int(float(text))), ("loss", float), ("train_loss", float)]
-    return [{name: read(row[name]) for name, read in named if row.get(name)} for row in rows]
+    read: dict[str, Callable[[str], Any]] = {
+        "set": str,
+        "epoch": lambda text: int(float(text)),
+        "loss": float,
+        "train_loss": float,
+    }
+    return [{name: of(row[name]) for name, of in read.items() if row.get(name)} for row in rows]
 
 
 def inherited(init: str, before: Mapping[str, Any] | None) -> list[str]:
