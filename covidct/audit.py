@@ -1,9 +1,9 @@
 """Stage `audit`, and `covidct audit`: what a careful reviewer would find in a folder of pictures, found by itself.
 
 Reads: any folder of pictures, with or without a table and split lists, a dataset of ours, or a registered version.
-Writes: findings (JSON: ``findings``, ``metrics``, ``not_checked``), one self-contained HTML page, a table on the terminal.
-Guarantees: nothing in the folder is changed; what could not be checked is said, never counted as passed; a finding is
-suppressed only by a reviewed file that gives the reason; same input and seed, same findings.
+Writes: findings (JSON: ``findings``, ``metrics``, ``not_checked``), one self-contained HTML page, a table on the
+terminal. Guarantees: nothing in the folder is changed; what could not be checked is said, never counted as passed; a
+finding is suppressed only by a reviewed file that gives the reason; same input and seed, same findings.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def audit(
 ) -> list[Finding]:
     """All findings about a folder, worst first; numbers go to ``folder.metrics``, gaps to ``folder.not_checked``.
 
-    reasons: finding id -> why it is let stand; ocr: read burned-in text; jobs: threads; seed: of baselines and intervals.
+    reasons: finding id -> why it is let stand; ocr: read burned-in text; jobs: threads; seed: of baselines and
+    intervals.
     """
     facts, found = container.check(folder)
     pairs = same.search(folder, jobs)

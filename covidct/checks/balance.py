@@ -1,4 +1,4 @@
-"""Are the splits alike? Type of document and source by split: a type that train has never seen makes test another task."""
+"""Are the splits alike? Type of document and source by split: a type train has never seen makes test another task."""
 
 from __future__ import annotations
 

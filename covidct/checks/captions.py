@@ -1,8 +1,8 @@
 """The label against what the words say, panel by panel: what a person must look at again, strongest reasons first.
 
-The reading of a caption is curation's (`curation.evidence.suggest`, the same rules that propose labels); added here are doubts
-that matter only once a label stands: a stated disease other than COVID-19 in the table, no lesion, a negative test, mixed
-figures, a text that cannot be checked because there is none.
+The reading of a caption is curation's (`curation.evidence.suggest`, the same rules that propose labels); added here are
+doubts that matter only once a label stands: a stated disease other than COVID-19 in the table, no lesion, a negative
+test, mixed figures, a text that cannot be checked because there is none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ COVID = re.compile(
     r"covid|sars[\s-]*cov|2019[\s-]*n?cov|n[\s-]?cov\b|novel coronavirus|\bncp\b|coronavirus disease", re.I
 )
 NO_LESION = re.compile(
-    r"\bno (?:obvious|evident|definite|significant|visible|apparent|clear)?\s*(?:lesions?|abnormalit(?:y|ies)|abnormal findings?)\b"
+    r"\bno (?:obvious|evident|definite|significant|visible|apparent|clear)?\s*"
+    r"(?:lesions?|abnormalit(?:y|ies)|abnormal findings?)\b"
     r"|\b(?:normal (?:chest )?(?:ct|lungs?|findings?|appearance)|without (?:any )?(?:lesions?|abnormalit(?:y|ies)))\b",
     re.I,
 )
@@ -29,11 +30,13 @@ NEGATIVE = re.compile(
 )
 ERRONEOUS = re.compile(
     r"\b(?:erroneous|misclassified|mispredicted|wrongly (?:classified|predicted)"
-    r"|(?:examples?|cases?|images?) of false[ -](?:positive|negative)|false[ -](?:positive|negative) (?:cases?|examples?|images?))",
+    r"|(?:examples?|cases?|images?) of false[ -](?:positive|negative)"
+    r"|false[ -](?:positive|negative) (?:cases?|examples?|images?))",
     re.I,
 )
 DISEASE = re.compile(
-    r"tubercul|tumou?r|cancer|carcinoma|malignan|metasta|bacterial|mycoplasma|fungal|aspergill|influenza|heart failure|o?edema"
+    r"tubercul|tumou?r|cancer|carcinoma|malignan|metasta|bacterial|mycoplasma|fungal|aspergill|influenza"
+    r"|heart failure|o?edema"
     r"|bronchiectas|embol|sarcoid|interstitial|asthma|copd|emphysem|lymphoma|pneumocystis|adenovirus|streptococc|pneumothorax|\bNTM\b",
     re.I,
 )
@@ -140,7 +143,9 @@ def read(item: Item, suggest: Callable[[str], object]) -> Doubt | None:
 
 
 def _only_a_finding(text: str) -> bool:
-    """True if what stands beside COVID-19 is a finding of the same lungs (emphysema, fibrosis), not another patient's disease."""
+    """True if what stands beside COVID-19 is a finding of the same lungs (emphysema, fibrosis), not another patient's
+    disease.
+    """
     rest = FINDING_ONLY.sub("", text)
     return bool(COVID.search(text)) and rest != text and not DISEASE.search(rest)
 
@@ -153,7 +158,9 @@ def _sentence(text: str, part: str) -> str:
 
 
 def _silent(folder: Folder) -> list[Finding]:
-    """Pictures without any text, where others of the same class have some: their label rests on nothing that can be read."""
+    """Pictures without any text, where others of the same class have some: their label rests on nothing that can be
+    read.
+    """
     found = []
     for label, name in ((1, "COVID"), (0, "NonCOVID")):
         members = [i for i, item in enumerate(folder.items) if item.label == label]

@@ -1,4 +1,6 @@
-"""How the files are written: format by the bytes, pixel mode, density, metadata blocks; one encoding for all or a shortcut."""
+"""How the files are written: format by the bytes, pixel mode, density, metadata blocks; one encoding for all or a
+shortcut.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,8 @@ def check(folder: Folder) -> tuple[list[dict[str, Any]], list[Finding]]:
                 "encoding",
                 "warning",
                 folder.names(odd),
-                f"{len(encodings)} encodings: {_counted(encodings)}; {len(tagged)} files carry EXIF, XMP or other blocks",
+                f"{len(encodings)} encodings: {_counted(encodings)}; "
+                f"{len(tagged)} files carry EXIF, XMP or other blocks",
                 "write all pictures as one form: 8-bit grey PNG without metadata (covidct.pictures.encode)",
                 {"by_class": by_class, "usual": usual},
             )

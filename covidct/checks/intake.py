@@ -1,7 +1,8 @@
 """Any folder of pictures, with or without a table and split lists, becomes a ``Folder`` to audit.
 
-Three layouts: ours (``records.csv``), the 2020 release (``CT_COVID`` and ``CT_NonCOVID``), and anything else, where class, split
-and patient come from tables, lists and folder names as far as they go. What does not fit is a finding, not a stop.
+Three layouts: ours (``records.csv``), the 2020 release (``CT_COVID`` and ``CT_NonCOVID``), and anything else, where
+class, split and patient come from tables, lists and folder names as far as they go. What does not fit is a finding, not
+a stop.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Numbers of a picture that see no lung, or hardly any: what a classifier could live on instead of the disease.
 
-Each set is one question of the shortcut baselines (covidct.checks.shortcuts): how the file was written, which shape it has,
-what its edge and frame show, what it looks like as a stamp, how it was processed.
+Each set is one question of the shortcut baselines (covidct.checks.shortcuts): how the file was written, which shape it
+has, what its edge and frame show, what it looks like as a stamp, how it was processed.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def border(grey: Array) -> Array:
 
 
 def quality(grey: Array) -> Array:
-    """Twelve global statistics at 224 x 224: sharpness, blockiness, grey levels used, clipping, mean, spread, entropy."""
+    """Twelve global statistics at 224 x 224: sharpness, blocks, levels used, clipping, mean, spread, entropy."""
     image = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA if min(grey.shape) > SIDE else cv2.INTER_LINEAR)
     plain = image.astype(np.float32)
     edges = cv2.Laplacian(plain, cv2.CV_32F)

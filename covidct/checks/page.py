@@ -1,4 +1,4 @@
-"""One self-contained HTML page of an audit: every finding with its evidence side by side; opens from disk, no network."""
+"""One self-contained HTML page of an audit: every finding with its evidence side by side; needs no network."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Who is shown, and in which split: one patient under several ids, one id for several people, groups that cross splits.
 
-Patient ids are wrong in both directions: one case of one paper may carry a dozen ids, and one id three people. So a person is
-known by every name at once: the id, the case a caption names ("case 8", "Pt 1") within one document, and the same picture.
+Patient ids are wrong in both directions: one case of one paper may carry a dozen ids, and one id three people. So a
+person is known by every name at once: the id, the case a caption names ("case 8", "Pt 1") within one document, and the
+same picture.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ AGE_GAP = 1
 
 
 def cases(text: str) -> tuple[str, ...]:
-    """Numbered patients that a caption names, each once: ``("8",)`` for "images of case 8"; () where it lists several at once."""
+    """Numbered patients that a caption names, each once: ``("8",)`` for "images of case 8"; () where it lists several
+    at once.
+    """
     if PLURAL.search(text):
         return ()
     return tuple(dict.fromkeys((m[1].lstrip("0") or "0").upper() for m in NUMBERED.finditer(text)))
@@ -103,7 +106,8 @@ def _several_ids(folder: Folder, keys: list[str]) -> list[Finding]:
                     "patient-identity",
                     "error" if len(where) > 1 else "warning",
                     folder.names(members),
-                    f"{key}: one case, but {len(ids)} patient ids{' in ' + ' and '.join(where) if len(where) > 1 else ''}",
+                    f"{key}: one case, but {len(ids)} patient ids"
+                    f"{' in ' + ' and '.join(where) if len(where) > 1 else ''}",
                     "give the case one patient id",
                     {"ids": ids, "splits": where},
                 )
@@ -145,7 +149,8 @@ def _several_people(folder: Folder) -> list[Finding]:
                     "patient-identity",
                     "warning",
                     folder.names(mixed),
-                    f"{patient}: the table says {folder.items[mixed[0]].age}, the caption {_told(folder.items[mixed[0]].caption)[0]} years",
+                    f"{patient}: the table says {folder.items[mixed[0]].age}, "
+                    f"the caption {_told(folder.items[mixed[0]].caption)[0]} years",
                     "check who is shown",
                     {"table": folder.items[mixed[0]].age, "caption": _told(folder.items[mixed[0]].caption)[0]},
                 )

@@ -1,7 +1,7 @@
 """What is burned into the pictures: dates of birth, names and ids; the label itself; the case a paper numbers.
 
-Reading is curation's (`curation.personal`, Tesseract). Where it or the program is absent every picture is *not checked*,
-which is not the same as clean, and the release gate refuses.
+Reading is curation's (`curation.personal`, Tesseract). Where it or the program is absent every picture is *not
+checked*, which is not the same as clean, and the release gate refuses.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ class Reading:
 
 
 def read_all(folder: Folder, jobs: int = -1) -> list[Reading]:
-    """Read every picture, ``jobs`` at a time. Sets ``not_checked["personal-data"]`` where nothing or not all could be read."""
+    """Read every picture, ``jobs`` at a time. Sets ``not_checked["personal-data"]`` where nothing or not all could be
+    read.
+    """
     try:
         from curation import personal
     except ImportError as error:
@@ -63,7 +65,9 @@ def read_all(folder: Folder, jobs: int = -1) -> list[Reading]:
 
 
 def read(grey: Array, lines: Callable[[Array], Sequence[Any]], personal: Callable[[str], Sequence[Any]]) -> Reading:
-    """Reading of one picture: ``lines`` gives its lines as words with boxes, ``personal`` the pieces of a text that matter."""
+    """Reading of one picture: ``lines`` gives its lines as words with boxes, ``personal`` the pieces of a text that
+    matter.
+    """
     reading = Reading()
     for words in lines(grey):
         text = " ".join(word for word, _ in words)

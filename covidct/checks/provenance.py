@@ -1,4 +1,4 @@
-"""Where each picture comes from and what allows handing it on: DOI, licence, kind of document, date within the window."""
+"""Where each picture comes from and what allows handing it on: DOI, licence, kind of document, date."""
 
 from __future__ import annotations
 

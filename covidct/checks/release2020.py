@@ -1,4 +1,6 @@
-"""The 2020 release as it lies on disk, before anything is re-encoded: items to audit, and how its tables and lists join."""
+"""The 2020 release as it lies on disk, before anything is re-encoded: items to audit, and how its tables and lists
+join.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ PAPER_COVID_PATIENTS = 216
 
 
 def read_release(root: Path) -> Folder | None:
-    """The release as a Folder, or None where its lists or tables are too broken for it (then the folder is read plainly)."""
+    """The release as a Folder, or None where its lists or tables are too broken for it (then the folder is read
+    plainly).
+    """
     try:
         sides = [published.read_side(root, name) for name in ("COVID", "NonCOVID")]
     except (published.ReleaseError, joins.JoinError):

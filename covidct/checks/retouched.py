@@ -1,8 +1,8 @@
 """Pixels painted over: where two copies of one picture differ although both show tissue, one of them was retouched.
 
-A letter, arrow or frame that only one copy has is no retouching: there one copy is nearly black or white and sharp. What is
-left are patches of tissue that one copy has and the other has not: a clone stamp, an inpainted mark. Which of the two was
-painted a person must say: painting may smooth (inpainting) or sharpen (cloned discs).
+A letter, arrow or frame that only one copy has is no retouching: there one copy is nearly black or white and sharp.
+What is left are patches of tissue that one copy has and the other has not: a clone stamp, an inpainted mark. Which of
+the two was painted a person must say: painting may smooth (inpainting) or sharpen (cloned discs).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MANY = 10
 PAINTED = 0.005
 """share of repaired pixels stated in the table from which a person must look (section III.A: marks are removed)"""
 SURE = 0.93
-"""least agreement of fine detail (covidct.matching.detail): below, the pair may be two slices, which differ everywhere"""
+"""least agreement of fine detail (covidct.matching.detail): below, they may be two slices, which differ everywhere"""
 
 
 class Patches(NamedTuple):
@@ -82,7 +82,9 @@ def check(folder: Folder, pairs: Sequence[Pair]) -> list[Finding]:
 
 
 def compare(left: Array, right: Array, transform: Sequence[float]) -> Patches | None:
-    """Patches in which two copies (uint8 H x W) show different tissue; ``transform`` (2 x 3) takes left to right. None: none."""
+    """Patches in which two copies (uint8 H x W) show different tissue; ``transform`` (2 x 3) takes left to right. None:
+    none.
+    """
     matrix = np.array(transform, np.float64).reshape(2, 3)
     factor = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     if not 0.05 < factor < 20:
@@ -115,7 +117,7 @@ def compare(left: Array, right: Array, transform: Sequence[float]) -> Patches | 
 def _tissue(
     mask: NDArray[np.bool_], difference: Array, left: Array, right: Array, least: float
 ) -> tuple[NDArray[np.bool_], int]:
-    """Patches of the mask that are large enough and are no mark (letter, arrow, frame) of one copy, and their number."""
+    """Patches of the mask that are large enough and are no mark (letter, arrow, frame), and their number."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     keep, kept = np.zeros(mask.shape, bool), 0
     for number in range(1, count):

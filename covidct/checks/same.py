@@ -72,7 +72,8 @@ def _opposite(folder: Folder, pair: Pair) -> Finding:
         "opposite-label",
         "error",
         folder.names((pair.i, pair.j)),
-        f"one picture, {_how(pair)}, is COVID as {(one if one.label else two).name} and NonCOVID as {(two if one.label else one).name}",
+        f"one picture, {_how(pair)}, is COVID as {(one if one.label else two).name} "
+        f"and NonCOVID as {(two if one.label else one).name}",
         "stop the build; a person decides the label from the document, the other copy goes",
         _details(folder, pair),
     )
@@ -88,8 +89,8 @@ def _redundant(folder: Folder, by_patient: dict[str, list[Pair]]) -> list[Findin
                 "redundant",
                 "note",
                 folder.names(members),
-                f"{patient}: {len(members)} images, {same} pairs of one picture, {len(pairs) - same} of nearly the same slice "
-                f"(aligned correlation >= {REDUNDANT})",
+                f"{patient}: {len(members)} images, {same} pairs of one picture, {len(pairs) - same} of nearly "
+                f"the same slice (aligned correlation >= {REDUNDANT})",
                 "keep one of each: copies count one patient several times",
                 {
                     "pairs": [

@@ -1,7 +1,7 @@
 """Slices of one scan under two patient ids: not one picture, but bodies that coincide as only one person's do.
 
-Two slices of one examination share outline, ribs and large vessels, so some local features agree on one transform and the
-aligned pictures correlate, although the fine detail differs. It is a suspicion, never proof: a person decides.
+Two slices of one examination share outline, ribs and large vessels, so some local features agree on one transform and
+the aligned pictures correlate, although the fine detail differs. It is a suspicion, never proof: a person decides.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ def check(folder: Folder, pairs: Sequence[Pair]) -> list[Finding]:
                 "patient-identity",
                 "warning",
                 folder.names(indices),
-                f"{one} and {two} look like slices of one scan ({best.evidence.inliers} features on one transform, aligned "
-                f"correlation {best.evidence.correlation:.2f})" + (f", yet {conflict}" if conflict else ""),
+                f"{one} and {two} look like slices of one scan ({best.evidence.inliers} features on one "
+                f"transform, aligned correlation {best.evidence.correlation:.2f})"
+                + (f", yet {conflict}" if conflict else ""),
                 "compare the documents: one person under two ids, or pictures under the wrong id"
                 if conflict
                 # the ages differ: merging the ids would be as wrong as leaving them

@@ -35,8 +35,8 @@ CONTAINER = 0.75
 FOLDS = 5
 CHOICE = 3
 """folds by which a model is chosen, with fewer trees: a coarse question"""
-TREES = 200
-FEW_TREES = 60
+TREES = 100
+FEW_TREES = 30
 LEAST = 10
 """images and 5 patients of each class that training and testing need"""
 LEAST_GROUPS = 5

@@ -1,7 +1,7 @@
 """Findings that a person has looked at and lets stand: a reviewed file with reasons, not a flag.
 
-One row of the CSV is one decision: ``finding`` (the id in the JSON and on the page), ``reason``, ``reviewer``. A finding's
-id follows its kind and its pictures, so a decision never covers a picture that came later.
+One row of the CSV is one decision: ``finding`` (the id in the JSON and on the page), ``reason``, ``reviewer``. A
+finding's id follows its kind and its pictures, so a decision never covers a picture that came later.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Is the picture one axial lung-window slice, the right way up? Window, orientation, body part, leftovers of other panels.
+"""Is the picture one axial lung-window slice, the right way up? Window, orientation, body part, leftovers of other
+panels.
 
-The window is told by the lungs themselves: in a soft-tissue or bone window they are flat black, whatever the rest looks like.
-The right way up is told by the folder: a picture that resembles the others' average more when turned over is suspect.
+The window is told by the lungs themselves: in a soft-tissue or bone window they are flat black, whatever the rest looks
+like. The right way up is told by the folder: a picture that resembles the others' average more when turned over is
+suspect.
 """
 
 from __future__ import annotations
@@ -153,14 +155,14 @@ def _ground(dark: Array) -> NDArray[np.bool_]:
 
 
 def _lungs(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     keep = stats[:, cv2.CC_STAT_AREA] > 0.01 * mask.size
     keep[0] = False
     return keep[labels]
 
 
 def turned(stamps: list[Array]) -> NDArray[np.float64]:
-    """By how much more each stamp correlates with the average of the others when turned over (top and bottom swapped)."""
+    """By how much more each stamp correlates with the average of the others when turned over (top to bottom)."""
     if len(stamps) < LEAST:
         return np.zeros(len(stamps))
     rows = np.stack([_standard(s) for s in stamps])

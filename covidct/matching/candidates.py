@@ -120,7 +120,7 @@ def pool(raw: Sequence[Array]) -> tuple[Array, Array]:
     The VLAD vectors themselves (64 kB each) are held only for a sample and for one chunk at a time.
     """
     sample = np.concatenate([r[:: max(1, len(raw) * len(r) // 100_000 + 1)] for r in raw])
-    # not faiss.Kmeans: its centroids come as std::vector<float>, a SWIG type that PyMuPDF, where loaded, claims for itself
+    # not faiss.Kmeans: its centroids are a std::vector<float>, a SWIG type that PyMuPDF, where loaded, claims
     count = min(CENTRES, max(1, len(sample) // 40))
     means = MiniBatchKMeans(count, init="random", n_init=1, max_iter=15, batch_size=4096, random_state=1)
     centres: Array = means.fit(root(sample)).cluster_centers_.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Any folder of pictures: ours, the 2020 release, or whatever lies there; what does not fit is a finding, not a stop."""
+"""Any folder of pictures: ours, the 2020 release, or whatever lies there; what does not fit is a finding."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def test_tables_and_lists_join_whatever_they_are_called(tmp_path: Path) -> None:
     for n in range(4):
         save(tmp_path / f"pictures/x%1{n}.png", n)
     (tmp_path / "meta.csv").write_text(
-        "Image Name,Class,Patient ID,Captions\nx%10,COVID,Patient 1 ,a\nX%11.PNG,other,P2,b\n,,,a tail\nx%19,COVID,P9,c\n",
+        "Image Name,Class,Patient ID,Captions\nx%10,COVID,Patient 1 ,a\nX%11.PNG,other,P2,b\n"
+        ",,,a tail\nx%19,COVID,P9,c\n",
         encoding="utf-8",
     )
     (tmp_path / "train.txt").write_text("x%10.png\r\nx%11.png\r\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Burned-in text: persons, labels, cases; absent readers are 'not checked'; findings do not spread what they warn of."""
+"""Burned-in text: persons, labels, cases; absent readers are 'not checked'; findings spread nothing."""
 
 from __future__ import annotations
 

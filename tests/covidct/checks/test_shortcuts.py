@@ -40,9 +40,8 @@ def test_a_planted_frame_is_found_and_told_by_source(folder_of) -> None:
     report = folder.metrics["shortcuts"]
     assert report["frame"]["by_source"]["a"]["auc"] > 0.95 > 0.75 > report["frame"]["by_source"]["b"]["auc"]
     assert {"frame", "border"} <= {f.details["set"] for f in found} and {f.severity for f in found} == {"warning"}
-    assert report["container"] == {
-        "auc": 0.5, "interval": [0.5, 0.5], "images": 24, "model": "constant", "by_source": report["container"]["by_source"]
-    }  # fmt: skip
+    blind = report["container"]
+    assert (blind["auc"], blind["interval"], blind["images"], blind["model"]) == (0.5, [0.5, 0.5], 24, "constant")
 
 
 def test_a_container_that_tells_the_class_is_an_error(folder_of) -> None:
