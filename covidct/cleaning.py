@@ -101,11 +101,10 @@ def plan(
     for row in kinds.get("not-a-lung-view", []):
         _view(made, row)
     private = {name for row in kinds.get("personal-data", []) for name in row["items"]}
-    touched = {name for row in kinds.get("retouched", []) for name in row["items"][:1]}
-    _copies(made, [*kinds.get("same-picture", []), *kinds.get("redundant", [])], private, touched, marks)
-    for row in kinds.get("retouched", []):
-        for name in row["items"][:1]:
-            made.do(name, "held out", "", "", "retouched and no untouched copy is at hand", _id(row))
+    _copies(made, [*kinds.get("same-picture", []), *kinds.get("redundant", [])], private, marks)
+    for row in kinds.get("retouched", []):  # which of two copies was painted, pixels do not tell: a person looks
+        for name in (name for name in row["items"] if made.here(name)):
+            made.do(name, "flagged", "", "", f"perhaps retouched: {row['evidence']}", _id(row))
     for row in kinds.get("personal-data", []):
         _mask(made, row)
     _persons(made, findings)
@@ -180,11 +179,9 @@ def _view(made: Plan, row: dict[str, Any]) -> None:
             made.do(name, "flagged", "", "", f"{what or 'view'}: {row['evidence']}"[:300], _id(row))
 
 
-def _copies(
-    made: Plan, rows: Iterable[dict[str, Any]], private: set[str], touched: set[str], marks: Callable[[str], float]
-) -> None:
-    """Of pictures that are copies or nearly the same slice, the best stays: no personal data, untouched, unmarked, in
-    test, large. The others go unless they are held out already."""
+def _copies(made: Plan, rows: Iterable[dict[str, Any]], private: set[str], marks: Callable[[str], float]) -> None:
+    """Of pictures that are copies or nearly the same slice, the best stays: no personal data, unmarked, in test, large.
+    The others go unless they are held out already."""
     edges: dict[tuple[str, str], tuple[str, str]] = {}
     for row in rows:
         if row["kind"] == "redundant":
@@ -204,7 +201,7 @@ def _copies(
     def rank(name: str) -> tuple[Any, ...]:
         size = int(made.of(name, "width")) * int(made.of(name, "height"))
         test = made.of(name, "split") == "test"
-        return (name in private, name in touched, round(marks(name), 3), not test, -size, name)
+        return (name in private, round(marks(name), 3), not test, -size, name)
 
     near: dict[str, dict[str, tuple[str, str]]] = {}
     for (a, b), what in edges.items():
@@ -224,7 +221,7 @@ def _mask(made: Plan, row: dict[str, Any]) -> None:
     """Boxes with burned-in personal data are painted over; without a box the picture is held out."""
     details = row.get("details", {})
     boxes = details.get("boxes", {})
-    what = details.get("what", "personal data")
+    what = details.get("kind", details.get("what", "personal data"))
     for name in row["items"]:
         if not made.here(name):
             continue
