@@ -17,12 +17,10 @@ import pandas as pd
 
 from covidct import metrics, pairs
 from models import compare
+from models.backbones import describe
 from models.experiments import Row, runnable
 
 log = logging.getLogger(__name__)
-
-FIGURES = ("accuracy", "f1", "auc")
-"""what Tables III–VII print"""
 
 
 @dataclass(frozen=True)
@@ -135,13 +133,29 @@ def collect(evaluate: Path, finetune: Path, split_hash: str) -> tuple[list[Resul
             points = folder / "embedding.csv"
             embedding = pd.read_csv(points, keep_default_na=False) if points.is_file() else pd.DataFrame()
             result = Result(folder.name, summary, card, predictions, history, embedding)
-            for name in FIGURES:
-                result.figure(name)
+            check(result)
             found.append(result)
         except (OSError, ValueError, KeyError, TypeError) as error:
             left.append({"item": folder.name, "reason": f"cannot be read: {error}"})
             log.warning("%s: expected metrics.json, predictions.csv and the model's card, got: %s", folder, error)
     return found, left
+
+
+def check(result: Result) -> None:
+    """Raise KeyError, TypeError or ValueError if a result lacks what the report shows."""
+    if missing := [name for name in compare.COLUMNS if name not in result.predictions]:
+        raise KeyError(f"predictions.csv: no column {', '.join(missing)}")
+    if result.test.empty:
+        raise ValueError("predictions.csv: no test image")
+    for at in ("at_half", "at_chosen"):
+        for name in metrics.NAMES:
+            result.figure(name, at)
+            result.interval(name, at)
+    for name in ("calibration", "by_source", "by_severity"):
+        result.summary["test"][name]
+    float(result.summary["threshold"])
+    describe(str(result.card["recipe"]["backbone"]))
+    int(result.card["recipe"]["epochs"]), int(result.card["epoch"])
 
 
 def read_history(path: Path) -> list[dict[str, float]]:

@@ -116,6 +116,38 @@ def test_results_of_another_split_and_damaged_ones_are_left_out_by_name(world: P
     assert "No model has been evaluated on this split yet" in text
 
 
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda folder: (folder / "predictions.csv").write_text("image_id,score\na,1\n"), "no column patient_id"),
+        (lambda folder: (folder / "predictions.csv").write_bytes(b"\xff\xfe\x00"), "cannot be read"),
+        (lambda folder: (folder / "metrics.json").write_text('{"dataset": 3}'), "cannot be read"),
+        (lambda folder: drop(folder / "metrics.json", "threshold"), "'threshold'"),
+        (lambda folder: drop(folder / "metrics.json", "test", "calibration"), "'calibration'"),
+    ],
+)
+def test_a_result_that_lacks_something_is_left_out_whole(
+    world: Path, tmp_path: Path, damage: Callable[[Path], object], reason: str
+) -> None:
+    copy = tmp_path / "evaluate"
+    shutil.copytree(world / "evaluate", copy)
+    damage(copy / "crnet-random-1")
+    split_hash = describe(covidct.load(world / "dataset"))["split_hash"]
+    found, left = results.collect(copy, world / "finetune", split_hash)
+    assert [result.key for result in found] == ["crnet-random-0"]
+    assert left[0]["item"] == "crnet-random-1"
+    assert reason in left[0]["reason"]
+
+
+def drop(path: Path, *keys: str) -> None:
+    content = json.loads(path.read_text())
+    inner = content
+    for key in keys[:-1]:
+        inner = inner[key]
+    del inner[keys[-1]]
+    path.write_text(json.dumps(content))
+
+
 def test_groups_give_mean_spread_and_the_middle_interval(world: Path) -> None:
     dataset = covidct.load(world / "dataset")
     found, left = results.collect(world / "evaluate", world / "finetune", describe(dataset)["split_hash"])
