@@ -9,12 +9,12 @@ of the harvest may not be handed on; a recipe may.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
@@ -25,6 +25,7 @@ from PIL import Image
 from harvest import europepmc, packages
 from harvest import figures as figures_stage
 from harvest.content import IMAGES
+from harvest.cut import samples_hash
 from harvest.document import Settings
 from harvest.errors import BlockedError, HarvestError, ItemError, SettingError
 from harvest.given import picture_size, safe_name
@@ -34,7 +35,7 @@ from harvest.options import guarded, new_app, progress
 from harvest.records import Box, Failure, Figure, Preprint, Record, read_jsonl, write_jsonl
 from harvest.store import Store, open_store, place
 from harvest.window import PUBLIC_SITE
-from harvest.workers import Limits
+from harvest.workers import Limits, run_one
 
 log = logging.getLogger(__name__)
 app = new_app()
@@ -73,7 +74,7 @@ def pixel_hash(path: Path) -> str:
     picture_size(path)
     with Image.open(path) as image:
         samples = np.asarray(image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB"))
-    return hashlib.sha256(f"{'x'.join(map(str, samples.shape))}:".encode() + samples.tobytes()).hexdigest()
+    return samples_hash(samples)
 
 
 def export(folders: list[Path], preprints: Path | None) -> Iterator[Line]:
@@ -160,14 +161,34 @@ def restore_document(
         sources, failures = figures_stage.sources_in(work / "pdf", work / "preprints.jsonl")
         found, _ = figures_stage.harvest(sources, failures, work / "out", Settings(dpi=dpi), Limits())
         by_pixels = {pixel_hash(work / "out" / f.file): f for f in found if f.file}
+        missing = [line for line in lines if line.sha256 not in by_pixels]
+        by_place = cut_out(work / "pdf" / name, missing, work, Settings(dpi=dpi)) if missing else {}
         for line in lines:
-            figure = by_pixels.get(line.sha256)
-            if figure is None:
+            figure, path = by_pixels.get(line.sha256), by_place.get(line.sha256)
+            if figure is not None:
+                yield _placed(line, work / "out" / figure.file, out, figure)
+            elif path is not None:
+                yield _placed(line, path, out, None)
+            else:
                 yield Failure(
                     item=line.figure_id, reason=f"page {line.page} of {line.url}: no figure with these pixels"
                 )
-            else:
-                yield _placed(line, work / "out" / figure.file, out, figure)
+
+
+def cut_out(pdf: Path, lines: list[Line], work: Path, settings: Settings) -> dict[str, Path]:
+    """Pictures by page, xref and box alone, where the figures of today's code are not those of the recipe."""
+    fields = {"page", "xrefs", "box", "dpi", "sha256"}
+    cuts = [line.model_dump(mode="json", include=fields) for line in lines]
+    request = {"path": str(pdf.resolve()), "settings": asdict(settings), "cuts": cuts}
+    outcome = run_one("harvest.cut:run", request, Limits())
+    if outcome.answer is None:
+        log.warning("%s: %s", pdf.name, outcome.reason)
+        return {}
+    found = {}
+    for sha256, data in zip(outcome.answer["found"], outcome.blobs, strict=True):
+        found[sha256] = work / f"{sha256}.png"
+        found[sha256].write_bytes(data)
+    return found
 
 
 def _placed(line: Line, path: Path, out: Path, figure: Figure | None) -> Figure:
@@ -181,7 +202,8 @@ def _placed(line: Line, path: Path, out: Path, figure: Figure | None) -> Figure:
     place(path, out / file)
     known = line.model_dump(include={"figure_id", "source", "document_id", "doi", "version", "licence"})
     if figure is None:
-        return Figure(**known, pixels=line.pixels, file=file, width=line.width, height=line.height, url=line.url)
+        place_ = line.model_dump(include={"page", "xrefs", "pixels", "dpi", "width", "height"})
+        return Figure(**known, **place_, box=line.box, file=file, url=line.url if line.pixels == "given" else "")
     return figure.model_copy(update=known | {"file": file})
 
 

@@ -85,6 +85,24 @@ def test_a_second_machine_makes_the_same_pictures(drawn, tmp_path):
         assert pixel_hash(tmp_path / "out" / found[row["figure_id"]]["file"]) == row["sha256"]
 
 
+def test_pictures_come_back_although_other_figures_are_found_today(drawn, tmp_path, monkeypatch):
+    """Page, xref and box give them: a recipe outlives the code that found its figures."""
+    monkeypatch.setattr("harvest.recipe.figures_stage.harvest", lambda *args, **options: ([], []))
+    rows = [r for r in lines(drawn / "recipe.jsonl") if r["pixels"] != "given"]
+    assert {r["pixels"] for r in rows} == {"native", "rendered"} or len(rows) > 2
+    lost = rows[0] | {"figure_id": "lost", "sha256": "0" * 64}
+    (tmp_path / "recipe.jsonl").write_text("".join(json.dumps(r) + "\n" for r in (*rows, lost)))
+    with StandIn(drawn / "corpus") as server:
+        words = ["--recipe", str(tmp_path / "recipe.jsonl"), "--out", str(tmp_path / "out"), "--spacing", "0"]
+        assert CliRunner().invoke(app, ["restore", *words, *mirrors(server)]).exit_code == 0
+    assert [r["item"] for r in lines(tmp_path / "out" / "failed.jsonl")] == ["lost"]
+    found = {r["figure_id"]: r for r in lines(tmp_path / "out" / "figures.jsonl")}
+    for row in rows:
+        again = found[row["figure_id"]]
+        assert pixel_hash(tmp_path / "out" / again["file"]) == row["sha256"]
+        assert (again["page"], again["xrefs"], again["box"]) == (row["page"], row["xrefs"], row["box"])
+
+
 def test_pictures_that_changed_are_told(drawn, tmp_path):
     rows = lines(drawn / "recipe.jsonl")
     given = [r for r in rows if r["pixels"] == "given"][:2]
