@@ -1,4 +1,4 @@
-"""What the harvest must reach, against the stand-in server: python -m benchmarks.harvest [kills|memory|speed|all]
+"""What the harvest must reach, against the stand-in server: python -m benchmarks.crawl [kills|memory|speed|all]
 
 kills   2,000 version rows and 760 PDFs, killed with SIGKILL at 20 random moments, resumed: byte-identical to an
         uninterrupted run; how often anything was asked for twice.
@@ -102,14 +102,15 @@ def memory(folder: Path) -> None:
             print(f"{rows} rows, {pdfs} PDFs: peak {int(text.split()[-1]) / 1024:.1f} MB")
 
 
+# VmHWM, not ru_maxrss: the latter starts with what the parent had when it forked.
 PEAK = """
-import resource, sys
+from pathlib import Path
 from harvest.preprints import app
 try:
     app()
 except SystemExit as end:
     assert not end.code, end.code
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")))
 """
 
 
