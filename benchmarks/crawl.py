@@ -1,4 +1,6 @@
-"""What the harvest must reach, against the stand-in server: python -m benchmarks.crawl [kills|memory|speed|all]
+"""What the harvest must reach, against the stand-in server.
+
+    python -m benchmarks.crawl [kills|memory|speed|all]
 
 kills   2,000 version rows and 760 PDFs, killed with SIGKILL at 20 random moments, resumed: byte-identical to an
         uninterrupted run; how often anything was asked for twice.
