@@ -44,7 +44,7 @@ class Options:
     """Limits of the proposals; see params.yaml."""
 
     min_score: float = 0.5
-    repair_limit: float = 0.005
+    repair_limit: float = 0.01
     drop_limit: float = 0.05
     check_personal: bool = True
 
@@ -82,7 +82,7 @@ def propose(figure: Figure, image: np.ndarray, options: Options) -> tuple[Candid
                 masked_lung_fraction=round(share, 5),
             )
         )
-    answer = personal.check(image)[0] if options.check_personal else "not checked"
+    answer = _personal(image, mask) if options.check_personal else "not checked"
     priority, reason = rank(proposals, said.whole, best, answer)
     candidate = Candidate(
         candidate_id=figure.figure_id,
@@ -101,6 +101,18 @@ def propose(figure: Figure, image: np.ndarray, options: Options) -> tuple[Candid
     return candidate, mask, best
 
 
+def _personal(image: np.ndarray, mask: np.ndarray) -> personal.Answer:
+    """What was found of personal data; where it stands is added to the mask (for removal), its text is not kept."""
+    try:
+        found = personal.find(image)
+    except personal.NotChecked as error:
+        log.warning("%s", error)
+        return "not checked"
+    for x0, y0, x1, y1 in (finding.box for finding in found):
+        mask[y0:y1, x0:x1] = True
+    return "found" if found else "none"
+
+
 def rank(proposals: list[PanelProposal], whole: Suggestion, best: float, personal_data: str) -> tuple[float, str]:
     """Priority (higher is seen first) and why: the scarce class first, then what only a person can decide."""
     panels_ct = [p for p in proposals if p.modality >= 0.5]
@@ -112,7 +124,9 @@ def rank(proposals: list[PanelProposal], whole: Suggestion, best: float, persona
         f"chest CT {best:.2f}; the text says {said}; {len(panels_ct)} of {len(proposals)} panels look like chest CT"
     )
     if personal_data == "found":
-        reason += "; shows personal data"
+        reason += "; shows personal data, marked for removal"
+    elif personal_data == "not checked":
+        reason += "; personal data could not be checked"
     return round(priority, 4), reason
 
 
@@ -203,7 +217,7 @@ def main(
     min_score: Annotated[float, typer.Option(min=0, max=1, help="least modality score of a chest CT panel")] = 0.5,
     repair_limit: Annotated[
         float, typer.Option(min=0, max=1, help="largest masked share of lung that is repaired")
-    ] = 0.005,
+    ] = 0.01,
     drop_limit: Annotated[float, typer.Option(min=0, max=1, help="masked share of lung beyond which to drop")] = 0.05,
     check_personal: Annotated[bool, typer.Option(help="read burned-in text with Tesseract")] = True,
     jobs: Annotated[int, typer.Option(help="processes; -1: all cores")] = 2,

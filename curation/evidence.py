@@ -21,7 +21,7 @@ from curation.patients import patients_in
 from curation.records import Label, Suggestion
 from harvest.records import Figure
 
-VERSION = "evidence-1"
+VERSION = "evidence-2"
 LIMIT = 20_000
 """characters of a caption or mention that are read"""
 FIRST_CASE = "2019-12"

@@ -160,6 +160,10 @@ def cuts(region: Region, axis: int) -> tuple[list[tuple[int, int]], float]:
         chosen = _equal(lines, count, length, region, axis)
         if chosen:
             return parted(chosen, length, least), float(np.mean([g.strength for g in chosen])) + 0.01
+    wide = [g for g in lines if g.stop - g.start >= max(6, 0.02 * length)]
+    parts = parted(wide, length, max(SIDE, 0.2 * length))
+    if not region.dark and len(parts) > 1 and _alike([region.part(axis, a, b) for a, b in parts]):
+        return parts, STRONG
     return [(0, length)], 0.0
 
 
@@ -176,6 +180,13 @@ def parted(lines: list[Line], length: int, least: float) -> list[tuple[int, int]
         del chosen[min(beside, key=lambda i: chosen[i].strength)]
     ends = [0, *(g.middle for g in chosen), length]
     return list(itertools.pairwise(ends))
+
+
+def _alike(parts: list[Region]) -> bool:
+    """True if the ink of all parts is of one size and at one height: the same kind of picture side by side."""
+    boxes = np.array([part.bounds(whole=True) or (0, 0, 1, 1) for part in parts])
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    return bool((np.ptp(sizes, axis=0) <= 0.05 * sizes.mean(0)).all() and sizes.min() >= 2 * SIDE)
 
 
 def even(lines: list[Line], length: int) -> list[Line]:

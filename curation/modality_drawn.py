@@ -16,7 +16,7 @@ Rng = np.random.Generator
 
 def clouds(rng: Rng, size: int, coarse: float) -> np.ndarray:
     """Smooth random field in 0..1, size x size; ``coarse`` is the blur in pixels."""
-    field = np.asarray(cv2.GaussianBlur(rng.normal(size=(size, size)).astype(np.float32), (0, 0), max(0.6, coarse)))
+    field: np.ndarray = cv2.GaussianBlur(rng.normal(size=(size, size)).astype(np.float32), (0, 0), max(0.6, coarse))
     low, high = np.percentile(field, [1, 99])
     return np.clip((field - low) / (high - low + 1e-9), 0, 1)
 

@@ -16,7 +16,7 @@ from curation import modality
 from curation.layout import SIDE, Region, cuts, even, gaps, parted
 from curation.raster import grey, squeeze
 
-VERSION = "panels-2"
+VERSION = "panels-3"
 Box = tuple[int, int, int, int]
 WORK = 1800
 """pixels of the longer side at which layouts are found; gutters of two pixels must survive"""
