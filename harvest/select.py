@@ -8,7 +8,7 @@ import re
 _COVID = re.compile(
     r"2019[\s-]*n[\s-]?cov|\bn[\s-]?cov(?:[\s-]*(?:2019|19))?\b|\bcovid(?:\b|[\s_-]*(?:19|2019))|sars[\s-]*cov[\s-]*2|\bhcov[\s-]*(?:19|2019)\b|novel\s+corona\s*virus"
     r"|corona\s*virus\s+disease\s+2019|new\s+corona\s*virus|\bncp\b(?=.{0,80}pneumonia)|novel\s+coronavirus[\s-]+pneumonia"
-    r"|2019[\s-]+(?:new|novel)\s+corona",
+    r"|2019[\s-]+(?:\w+\s+){0,2}corona|corona\s*virus\s+(?:epidemic|outbreak|pandemic|pneumonia)",
     re.IGNORECASE | re.DOTALL,
 )
 # In the window the city's name alone tells; an article of 2015 about a hospital in Wuhan is not about COVID-19.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import pytest
 
 from harvest.select import chest_ct, ct_likelihood, is_covid, may_be_covid
@@ -22,6 +25,9 @@ from harvest.select import chest_ct, ct_likelihood, is_covid, may_be_covid
         "pneumonia in Wuhan",
         "Corona Virus Disease 2019",
         "2019 novel coronavirus",
+        "2019 Novel Infected Coronavirus Pneumonia",
+        "the 2019 Coronavirus Disease",
+        "the coronavirus epidemic",
         "new coronavirus",
         "NCP: a pneumonia",
     ],
@@ -31,10 +37,29 @@ def test_the_names_of_2020(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["SARS-CoV in 2003", "MERS", "Covidien stapler", "influenza", "NCP inhibitors", "bncov"]
+    "text",
+    [
+        "SARS-CoV in 2003",
+        "Seasonal Coronavirus",
+        "Human Coronavirus",
+        "MERS",
+        "Covidien stapler",
+        "influenza",
+        "NCP inhibitors",
+        "bncov",
+    ],
 )
 def test_other_words_are_not_covid(text):
     assert not is_covid(text)
+
+
+@pytest.mark.real
+def test_titles_of_the_window(real_data: Path):
+    """712 real version rows: what the collection called COVID by its own keywords, by the title alone."""
+    with (real_data / "recorded/medrxiv_scrape_2020/window_2020-01-19_2020-03-01.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    found = [(is_covid(row["title"]), row["covid"] == "1") for row in rows]
+    assert sum(ours for ours, _ in found) >= 300 and not any(ours and not theirs for ours, theirs in found)
 
 
 def test_ct_in_the_title_comes_first():
