@@ -41,7 +41,7 @@ def read_findings(path: Path) -> list[dict[str, Any]]:
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))["findings"]
         for row in rows:
-            if not {"kind", "severity", "items", "evidence"} <= set(row):
+            if not {"kind", "severity", "items", "evidence"} <= set(row) or not isinstance(row["items"], list):
                 raise KeyError("kind, severity, items, evidence")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CleanError(
@@ -91,10 +91,16 @@ def by_image_id(findings: list[dict[str, Any]], root: Path) -> list[dict[str, An
     changed = []
     for row in findings:
         details = dict(row.get("details", {}))
-        if "pairs" in details:
-            details["pairs"] = [{**pair, "items": named(pair["items"])} for pair in details["pairs"]]
-        if "boxes" in details:
-            details["boxes"] = {known.get(name, name): boxes for name, boxes in details["boxes"].items()}
+        try:
+            if row["kind"] == "redundant":
+                details["pairs"] = [{**pair, "items": named(pair["items"])} for pair in details["pairs"]]
+            if "boxes" in details:
+                details["boxes"] = {known.get(name, name): boxes for name, boxes in details["boxes"].items()}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CleanError(
+                f"finding {row.get('id', row['kind'])}: expected details as `covidct audit` writes them, got "
+                f"{type(error).__name__}: {error}; audit the release again"
+            ) from error
         changed.append({**row, "items": named(row["items"]), "details": details})
     return changed
 

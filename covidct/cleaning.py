@@ -239,6 +239,8 @@ def _persons(made: Plan, findings: Sequence[dict[str, Any]]) -> None:
     ties: list[tuple[list[str], str, str]] = []
     for row in findings:
         if row["kind"] in ("patient-identity", "patient-across-splits"):
+            if row.get("details", {}).get("conflict"):  # like slices, but the tables state two people
+                continue
             ids = [str(value) for value in row.get("details", {}).get("ids", [])]
             ties.append((ids, str(row["evidence"]), _id(row)))
         elif row["kind"] in ("same-picture", "opposite-label"):

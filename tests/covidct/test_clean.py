@@ -124,6 +124,13 @@ def test_same_input_same_bytes(cleaned: Path, release: Path, tmp_path: Path) -> 
     [
         ({"audit": "[]"}, "expected the JSON of `covidct audit`"),
         ({"audit": '{"findings": [{"kind": "x"}]}'}, "expected the JSON of `covidct audit`"),
+        (
+            {
+                "audit": '{"findings": [{"kind": "redundant", "severity": "note", "items": [], "evidence": "", '
+                '"details": {"pairs": [[1, 2]]}}]}'
+            },
+            "expected details as `covidct audit` writes them",
+        ),
         ({"decisions": "image_id,decision\n"}, "missing: reason"),
         ({"decisions": "image_id,decision,reason\na,keep,x\na,hold,x\n"}, "image 'a' is decided twice"),
         ({"decisions": "image_id,decision,reason\nno-such,keep,x\n"}, "image 'no-such' is not in the release"),

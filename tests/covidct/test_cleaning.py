@@ -132,6 +132,8 @@ def test_one_person_one_id(records: pd.DataFrame) -> None:
     made = cleaning.plan(records, rows)
     assert set(made.records.loc[["c", "d", "e", "f", "g"], "patient_id"]) == {"P2"}
     assert made.records.loc["a", "patient_id"] == "P1"
+    two = cleaning.plan(records, [finding("patient-identity", "c", "d", ids=["P2", "P3"], conflict="30 F, 60 M")])
+    assert two.actions == []
     assert [row.image_id for row in made.actions if row.action == "regrouped"] == ["d", "e", "f", "g"]
 
 
