@@ -94,6 +94,15 @@ def test_one_class_in_test_is_said_not_hidden(
     assert "AUC undefined: all 6 labels are COVID" in caplog.text
 
 
+def test_a_gpu_that_is_not_there_is_an_error(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert run(*trained, tmp_path / "out", "--accelerator", "gpu").exit_code == 1
+    assert "expected a GPU, got none that torch sees; use accelerator cpu or auto" in caplog.text
+    assert not (tmp_path / "out").exists()
+
+
 def test_same_inputs_same_bytes(trained: tuple[Path, Path], tmp_path: Path) -> None:
     folder, model = trained
     run(folder, model, tmp_path / "a")

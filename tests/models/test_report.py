@@ -273,6 +273,29 @@ def test_only_runs_of_one_network_and_the_best_are_compared(world: Path) -> None
     assert pairs == [("a", "b"), ("a", "c"), ("a", "d")]
 
 
+def test_one_class_in_test_is_shown_as_undefined(world: Path) -> None:
+    dataset = covidct.load(world / "dataset")
+    found, _ = results.collect(world / "evaluate", world / "finetune", describe(dataset)["split_hash"])
+    parts = []
+    for result in found:
+        summary = json.loads(json.dumps(result.summary))
+        for at in ("at_half", "at_chosen"):
+            summary["test"][at]["auc"] = None
+            summary["test"][at]["intervals"]["auc"] = [None, None]
+        table = result.predictions.assign(label=1)
+        parts.append(replace(result, summary=summary, predictions=table))
+    one = {"both": results.Group("both", tuple(parts)), "single": results.Group("single", (parts[0],))}
+    section = sections.headline(dataset, one, {})
+    assert [row[2] for row in section.tables[0].rows] == ["undefined", "undefined"]
+    drawn = findings.curves(one)
+    assert drawn is not None
+    assert {figure.name for figure in drawn.figures} == {"reliability", "learning"}
+    compared = findings.compared(one)
+    assert compared is not None
+    assert compared.tables[0].rows[0][2] == "undefined"
+    assert findings.beyond(one) is not None
+
+
 def test_table_two_is_equal_everywhere() -> None:
     (table,) = sections.table_two().tables
     assert [row[3] for row in table.rows] == ["yes"] * 8
