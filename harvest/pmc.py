@@ -170,6 +170,10 @@ def _announce(session: Session, store: Store, services: Services, most: int) -> 
     unread = min(unread, most) if most else unread
     seconds = unread * 3 * session.rule(services.bucket).spacing
     log.info("%d articles to read; at the spacing kept that takes at least %s", unread, in_words(seconds))
+    if not is_loopback(services.eutils):
+        log.info(
+            "NCBI asks for searches of more than a hundred calls at weekends, or from 21:00 to 5:00 US Eastern time"
+        )
 
 
 if __name__ == "__main__":
