@@ -287,8 +287,9 @@ def main(
             minutes=minutes,
             live=cache / "live" if live and cache is not None else None,
         )
-        if result.writes:
-            write(out, found, result)
+        if not result.writes:  # another process of data parallelism does
+            return
+        write(out, found, result)
     except engine.Unfinished as stopped:
         log.warning("%s", stopped)
         raise typer.Exit(3) from stopped

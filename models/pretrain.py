@@ -121,8 +121,9 @@ def main(
             cache=cache,
             minutes=minutes,
         )
-        if result.writes:
-            write(out, result)
+        if not result.writes:  # another process of data parallelism does
+            return
+        write(out, result)
     except engine.Unfinished as stopped:
         log.warning("%s", stopped)
         raise typer.Exit(3) from stopped
