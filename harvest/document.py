@@ -207,7 +207,7 @@ def add_figure(
             picture=len(result.pictures) - 1 if settings.pixels else -1,
             width=width,
             height=height,
-            mentions=tuple(analysis.mentions.get(label.key) or analysis.mentions.get(label.whole, ())),
+            mentions=tuple(analysis.mentions.get(label.key) or analysis.mentions.get(label.whole) or ()),
             panel_captions=split_caption(found.caption.text),
         )
     )

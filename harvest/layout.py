@@ -18,6 +18,7 @@ from typing import Any
 
 import pymupdf
 
+from harvest.graphics import Graphic, drawings, placed_images
 from harvest.records import Box
 
 LIGATURES = {0xFB00: "ff", 0xFB01: "fi", 0xFB02: "fl", 0xFB03: "ffi", 0xFB04: "ffl", 0xFB05: "ft", 0xFB06: "st"}
@@ -55,27 +56,15 @@ class Line:
     offset: int
     order: int
     upright: bool = True
+    style: tuple[str, int] = field(init=False)
+    """font and size in half points: what tells captions, body and headings apart"""
 
-    @property
-    def style(self) -> tuple[str, int]:
-        """Font and size in half points: what tells captions, body and headings apart."""
-        return self.font, round(self.size * 2)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "style", (self.font, round(self.size * 2)))
 
     @property
     def height(self) -> float:
         return self.box.y1 - self.box.y0
-
-
-@dataclass(frozen=True, slots=True)
-class Graphic:
-    """A picture (``image`` its index in the page's list of placed images) or a drawing (``image`` = -1)."""
-
-    box: Box
-    image: int = -1
-    rule: bool = False
-    """a long thin line or bar: it belongs to a figure only if other things of the figure surround it"""
-    frame: bool = False
-    """a drawn or filled rectangle, which may be a chart's frame as well as the box round a paragraph"""
 
 
 @dataclass(frozen=True)
@@ -99,6 +88,8 @@ class Page:
 
 def clean(text: str) -> str:
     """Text as a reader would type it: ligatures opened, soft hyphens and control characters dropped, plain spaces."""
+    if text.isascii() and text.isprintable():
+        return text
     return text.translate(CLEAN)
 
 
@@ -140,11 +131,6 @@ def y_overlap(a: Box, b: Box) -> float:
     _, y0, _, y1 = a
     _, from_, _, to = b
     return (y1 if y1 < to else to) - (y0 if y0 > from_ else from_)
-
-
-def shared(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, float, float]:
-    """What two rectangles have in common; a reversed one where that is nothing."""
-    return max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
 
 
 def read_page(page: pymupdf.Page, number: int) -> Page:
@@ -200,7 +186,7 @@ def fragments_of(raw: Sequence[dict[str, Any]], turn: pymupdf.Matrix, rect: pymu
     level = turn.b == 0 and turn.a == 1
     for order, line in enumerate(raw):
         spans = line["spans"]
-        text = "".join(span["text"] for span in spans)
+        text = spans[0]["text"] if len(spans) == 1 else "".join([span["text"] for span in spans])
         if text and not text.endswith("\n"):
             text += "\n"
         start, offset = offset, offset + len(text)
@@ -220,7 +206,7 @@ def fragments_of(raw: Sequence[dict[str, Any]], turn: pymupdf.Matrix, rect: pymu
         lead_font, lead_bold = family(lead["font"])
         fragments.append(
             Line(
-                clean(text).strip(),
+                clean(text.strip()).strip(),
                 box,
                 main["size"],
                 font,
@@ -330,47 +316,3 @@ def together(line: Line, fragment: Line) -> Line:
     if len(fragment.text) > len(line.text):
         return replace(line, text=text, box=box, size=fragment.size, font=fragment.font, bold=fragment.bold)
     return replace(line, text=text, box=box)
-
-
-def placed_images(images: Sequence[dict[str, Any]], turn: pymupdf.Matrix, page: pymupdf.Rect) -> list[Graphic]:
-    """The pictures that can be seen: on the page, larger than a speck."""
-    graphics = []
-    for index, image in enumerate(images):
-        box = Box(*((pymupdf.Rect(image["bbox"]) * turn) & page))
-        if box.x1 - box.x0 >= 1 and box.y1 - box.y0 >= 1:  # false for NaN
-            thin = min(box.x1 - box.x0, box.y1 - box.y0) < 4
-            graphics.append(Graphic(box, index, rule=thin))
-    return graphics
-
-
-def drawings(page: pymupdf.Page, turn: pymupdf.Matrix, rect: pymupdf.Rect) -> list[Graphic]:
-    """The drawn paths that can be seen: not white on white, not the whole page."""
-    graphics = []
-    level = turn.b == 0 and turn.a == 1
-    page_area = rect.width * rect.height
-    everything = (-1e6, -1e6, 1e6, 1e6)
-    clips: list[tuple[float, float, float, float]] = []
-    for path in page.get_cdrawings(extended=True):
-        fill, kind, depth = path.get("fill"), path["type"], path["level"]
-        del clips[depth:]
-        if kind in ("clip", "group"):
-            clips += [clips[-1] if clips else everything] * (depth - len(clips))
-            clips.append(
-                shared(path["scissor"], clips[-1] if clips else everything)
-                if kind == "clip"
-                else (clips or [everything])[-1]
-            )
-            continue
-        if kind == "f" and fill is not None and min(fill) > 0.99:
-            continue
-        seen = shared(path["rect"], clips[-1]) if clips else path["rect"]
-        x0, y0, x1, y1 = seen if level else pymupdf.Rect(seen) * turn
-        x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, rect.width), min(y1, rect.height)
-        if not (x1 >= x0 and y1 >= y0 and (x1 - x0) * (y1 - y0) <= 0.8 * page_area):
-            continue
-        width, height = x1 - x0, y1 - y0
-        rule = (height < 3 and width > 40) or (width < 3 and height > 40)
-        items = path["items"]
-        frame = len(items) <= 2 and (items[0][0] == "re" or len(items) == 1) and not rule if items else False
-        graphics.append(Graphic(Box(x0, y0, x1, y1), -1, rule, frame))
-    return graphics
