@@ -11,10 +11,10 @@ Truth columns: ``pdf``, ``label`` (its number counts; rows without one count up)
 ``caption``, ``xrefs``; `--truth` may be repeated. A third of the PDFs, by hash of the file name, is set aside and
 reported on its own.
 
-``figure_boxes.csv``: boxes of the dev figures, drawn by eye on pages rendered with a grid and without any finding on them,
-then drawn in to the nearest ink (the blank stretch within 10 points of the edge as drawn). They keep to what is seen: a
-raster's white margin is not part of them, nor is a publisher's frame round a figure; letters, keys, axis titles, notes set
-in the figure, and the captions of sub-figures are.
+``figure_boxes.csv``: boxes of the dev figures, drawn by eye on pages rendered with a grid and without any finding on
+them, then drawn in to the nearest ink (the blank stretch within 10 points of the edge as drawn). They keep to what is
+seen: a raster's white margin is not part of them, nor is a publisher's frame round a figure; letters, keys, titles of
+axes, notes set in the figure, and the captions of sub-figures are.
 """
 
 from __future__ import annotations

@@ -195,19 +195,26 @@ def test_no_folder_no_pdfs_and_switched_off(tmp_path: Path) -> None:
 
 
 def test_a_pdf_over_the_limits_is_a_failure_and_the_others_are_read(tmp_path: Path) -> None:
-    """A page of a million drawn lines against a limit of one second."""
+    """Forms that call forms, sixty times each, six deep: the page would take years."""
     folder = tmp_path / "pdf"
     slow = Draft()
     page = slow.page()
     slow.put(72, 72, "Figure 1. Chest CT", 9)
-    lines = b"".join(b"%d %d m %d %d l S\n" % (i % 600, i % 700, (i * 7) % 600, (i * 3) % 700) for i in range(400_000))
-    slow.pdf.update_stream(page.get_contents()[0], lines)
+    inner = 0
+    for _ in range(6):
+        xref = slow.pdf.get_new_xref()
+        resources = f"/Resources<</XObject<</X {inner} 0 R>>>>" if inner else ""
+        slow.pdf.update_object(xref, f"<</Type/XObject/Subtype/Form/BBox[0 0 612 792]{resources}>>")
+        slow.pdf.update_stream(xref, b"/X Do " * 60 if inner else b"q Q")
+        inner = xref
+    slow.pdf.xref_set_key(page.xref, "Resources", f"<</XObject<</X {inner} 0 R>>>>")
+    slow.pdf.update_stream(page.get_contents()[0], b"/X Do")
     slow.save(folder / "slow.pdf")
     paper(folder / "z.pdf")
-    code, _ = stage(folder, tmp_path / "out", "--seconds", "1")
+    code, _ = stage(folder, tmp_path / "out", "--seconds", "5")
     assert code == 0
     (failure,) = rows(tmp_path / "out" / "failed.jsonl")
-    assert failure["item"] == "slow.pdf" and "over the limit of 1 s" in failure["reason"]
+    assert failure["item"] == "slow.pdf" and "over the limit of 5 s" in failure["reason"]
     assert [row["pdf"] for row in rows(tmp_path / "out" / "figures.jsonl")] == ["z.pdf"]
 
 
