@@ -160,6 +160,7 @@ def main(
     until: Annotated[str, typer.Option(help="last day of the documents' window")] = "",
     jobs: Annotated[int, typer.Option(help="threads; -1: one per core")] = -1,
     seed: Annotated[int, typer.Option(help="of the baselines and intervals")] = 0,
+    draft: Annotated[Path | None, typer.Option(help="write a suppression file to be filled by a reviewer")] = None,
     quiet: Annotated[bool, typer.Option(help="no table on the terminal")] = False,
 ) -> None:
     """Leakage, contradictions, shortcuts and artifacts of a folder or version -> findings."""
@@ -174,6 +175,8 @@ def main(
         findings = audit(under, reasons, ocr=personal_data, jobs=jobs, seed=seed)
         if json_file:
             write_json(json_file, result(under, findings))
+        if draft:
+            write_text(draft, suppress.draft(findings))
         if html:
             write_text(html, page.render(under, findings))
     except (AuditError, OSError) as error:

@@ -111,7 +111,7 @@ def _against_table(folder: Folder, suggest: Callable[[str], object]) -> list[Fin
 
 def read(item: Item, suggest: Callable[[str], object]) -> Doubt | None:
     """The strongest doubt about one picture's label, or None."""
-    text = item.caption
+    text = item.evidence or item.caption  # a caption may speak of other panels, too
     if item.label is None:
         return None
     said = suggest(text) if text else None
@@ -164,7 +164,7 @@ def _silent(folder: Folder) -> list[Finding]:
     found = []
     for label, name in ((1, "COVID"), (0, "NonCOVID")):
         members = [i for i, item in enumerate(folder.items) if item.label == label]
-        silent = [i for i in members if not folder.items[i].caption]
+        silent = [i for i in members if not (folder.items[i].caption or folder.items[i].evidence)]
         if silent and len(silent) < len(members):
             found.append(
                 Finding(

@@ -46,6 +46,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "document": ("document_id", "document", "paper", "article", "study"),
     "source": ("source", "origin", "dataset"),
     "caption": ("caption", "captions", "description"),
+    "evidence": ("evidence",),
     "age": ("age",),
     "sex": ("sex", "gender"),
     "doi": ("doi",),

@@ -98,6 +98,8 @@ class Item:
     source: str = ""
     split: str = ""
     caption: str = ""
+    evidence: str = ""
+    """the sentence about this very panel on which the label rests"""
     age: str = ""
     sex: str = ""
     doi: str = ""

@@ -14,13 +14,16 @@ from covidct.duplicates import Pair
 
 CORRELATION = 0.75
 """aligned correlation from which two pictures may show one body"""
+TOO_MANY = 0.1
+"""share of ids that may be linked across documents before the suspicion tells nothing (drawn bodies, one phantom)"""
 OVERLAP = 0.85
 """share of the smaller picture that must lie inside the larger one: different bodies are aligned on a part"""
 
 
 def alike(folder: Folder, pairs: Sequence[Pair]) -> list[Pair]:
     """Pairs under different patient ids of one source that look like slices of one scan."""
-    found = []
+    found: list[Pair] = []
+    linked: set[str] = set()
     for pair in pairs:
         one, two = folder.items[pair.i], folder.items[pair.j]
         evidence = pair.evidence
@@ -35,6 +38,15 @@ def alike(folder: Folder, pairs: Sequence[Pair]) -> list[Pair]:
             and evidence.overlap >= OVERLAP
         ):
             found.append(pair)
+            if one.document != two.document:
+                linked |= {one.patient, two.patient}
+    ids = len({item.patient for item in folder.items} - {""})
+    if len(linked) > max(TOO_MANY * ids, 3):
+        folder.not_checked["scans"] = (
+            f"{len(linked)} of {ids} patient ids coincide with one of another document: "
+            "bodies too alike here to tell slices of one scan under two ids"
+        )
+        return []
     return found
 
 

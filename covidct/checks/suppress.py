@@ -7,6 +7,7 @@ finding's id follows its kind and its pictures, so a decision never covers a pic
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,3 +42,15 @@ def apply(findings: list[Finding], reasons: dict[str, str]) -> tuple[list[Findin
     known = {finding.key for finding in findings}
     done = [replace(f, suppressed=reasons[f.key]) if f.key in reasons else f for f in findings]
     return done, sorted(set(reasons) - known)
+
+
+def draft(findings: list[Finding]) -> str:
+    """A file for a reviewer: one row for each finding that stands, reason and reviewer empty, the evidence beside them.
+
+    As it is `read` refuses it: rows to which nobody gives a reason must be taken out.
+    """
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow([*COLUMNS, "severity", "evidence"])
+    rows.writerows([f.key, "", "", f.severity, f.evidence] for f in findings if not f.suppressed)
+    return text.getvalue()

@@ -125,7 +125,7 @@ def look(grey: Array) -> View:
     """Judge one picture (uint8 H x W)."""
     scale = WORK / max(grey.shape)
     size = (max(8, round(grey.shape[1] * scale)), max(8, round(grey.shape[0] * scale)))
-    image = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    image: Array = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     level, _ = cv2.threshold(cv2.medianBlur(image, 5), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     dark = (cv2.medianBlur(image, 5) < min(level, 170)).astype(np.uint8)
     ground = _ground(dark)
@@ -135,7 +135,7 @@ def look(grey: Array) -> View:
         return View(0.0, 0.0, np.zeros((STAMP, STAMP), np.float32))
     rows, columns = np.flatnonzero(lungs.any(1)), np.flatnonzero(lungs.any(0))
     box = lungs[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
-    floor = float(np.quantile(image.ravel(), 0.01))
+    floor = float(np.percentile(image, 1))
     return View(
         float(lungs.sum() / max(1, int(body.sum()))),
         float((image[lungs] < floor + 14).mean()),

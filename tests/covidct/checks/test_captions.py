@@ -68,3 +68,10 @@ def test_a_cell_that_slipped_to_the_wrong_row_is_a_mismatch(folder_of) -> None:
 
 def test_nothing_known_is_nothing_doubted(folder_of) -> None:
     assert captions.check(folder_of([{}, {"label": 1}])) == []
+
+
+def test_the_panels_own_sentence_goes_before_a_caption_that_speaks_of_others(folder_of) -> None:
+    caption = "A: Patient 1 with COVID-19 pneumonia. B: Patient 2, lobar pneumonia, negative for the virus."
+    own = "A: Patient 1 with COVID-19 pneumonia."
+    assert captions.check(folder_of([{"label": 1, "caption": caption, "evidence": own}])) == []
+    assert len(captions.check(folder_of([{"label": 1, "caption": caption}]))) == 1

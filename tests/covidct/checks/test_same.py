@@ -57,3 +57,10 @@ def test_less_than_that_is_no_suspicion(folder_of, change: dict) -> None:
 def test_sources_and_unknown_patients_are_not_compared(folder_of) -> None:
     for rows in ([{"patient": "p", "source": "a"}, {"patient": "q", "source": "b"}], [{}, {"patient": "q"}]):
         assert scans.alike(folder_of(rows), [Pair(0, 1, ALIKE)]) == []
+
+
+def test_where_everybody_looks_alike_the_suspicion_is_not_checked(folder_of) -> None:
+    folder = folder_of([{"patient": f"p{n}", "document": f"d{n}"} for n in range(8)])
+    pairs = [Pair(n, n + 1, ALIKE) for n in range(7)]
+    assert scans.alike(folder, pairs) == [] and "8 of 8 patient ids" in folder.not_checked["scans"]
+    assert len(scans.alike(folder, pairs[:1])) == 1

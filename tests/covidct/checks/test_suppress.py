@@ -43,3 +43,12 @@ def test_a_file_without_reasons_or_reviewers_is_refused(tmp_path: Path, content:
         suppress.read(path)
     with pytest.raises(AuditError, match="expected a CSV"):
         suppress.read(tmp_path / "none.csv")
+
+
+def test_a_draft_must_be_filled_before_it_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "draft.csv"
+    path.write_text(suppress.draft([finding("a")]), encoding="utf-8")
+    with pytest.raises(AuditError, match="no reason and no reviewer"):
+        suppress.read(path)
+    path.write_text(path.read_text(encoding="utf-8").replace(",,,", ",seen,jd,"), encoding="utf-8")
+    assert suppress.read(path) == {finding("a").key: "seen (jd)"}
