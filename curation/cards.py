@@ -5,7 +5,6 @@ Everything that comes from a paper is escaped; the sentence behind the suggested
 
 from __future__ import annotations
 
-import base64
 import html
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -126,15 +125,12 @@ def card(candidate: Candidate, wish: Wish, reviews: list[Review] | None = None) 
 
 
 def guide(path: Path = GUIDE) -> str:
-    """guide.md as HTML with its pictures inside, for the button "Instructions"."""
+    """guide.md as HTML for the button "Instructions"; without its pictures, which Label Studio would not show."""
     from markdown_it import MarkdownIt
 
-    def inside(match: re.Match[str]) -> str:
-        content = base64.b64encode((path.parent / match[1]).read_bytes()).decode()
-        return f'src="data:image/png;base64,{content}"'
-
     page = MarkdownIt("commonmark").enable("table").render(path.read_text(encoding="utf-8"))
-    return re.sub(r'src="(guide/[\w-]+\.png)"', inside, page)
+    without = re.sub(r"<img[^>]*>", "", page)
+    return without.replace("The pictures are drawn.", "Pictures of them: curation/guide.md in the repository.")
 
 
 # --- what the card shows ----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curation.cards import FORM_FIELDS, Opinion, Wish, cards, elsewhere, guide, marked, served, to_data
+from curation.cards import FORM_FIELDS, GUIDE, Opinion, Wish, cards, elsewhere, guide, marked, served, to_data
 from curation.labelstudio import FORM
 from curation.records import Candidate, PanelReview, Review, Suggestion
 from harvest.records import write_jsonl
@@ -104,6 +104,8 @@ def test_adjudication_shows_both_reviews_and_what_differs(folder: Path) -> None:
     assert [r["type"] for r in found[0].predictions[0]["result"]] == ["choices", "rectanglelabels", "brushlabels"]
 
 
-def test_the_guide_carries_its_pictures() -> None:
+def test_the_guide_is_shown_as_a_page_and_its_pictures_are_there() -> None:
     page = guide()
-    assert page.count("data:image/png;base64,") == 9 and 'src="guide/' not in page and "<table>" in page
+    assert "<table>" in page and "<img" not in page and "curation/guide.md" in page
+    named = re.findall(r"\]\((guide/[\w-]+\.png)\)", GUIDE.read_text(encoding="utf-8"))
+    assert len(named) == 9 and all((GUIDE.parent / name).is_file() for name in named)

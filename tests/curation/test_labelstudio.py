@@ -1,25 +1,36 @@
-"""The real thing: a Label Studio server, our push and pull, annotations by API and one by mouse in headless Chromium.
+"""The real thing: a Label Studio server, candidates of the sample, curators by API and by mouse and keyboard in
+headless Chromium, and the images that follow from what they decided.
 
-Runs by `make test-label` (COVIDCT_LABEL=1): it installs about 1 GB once and takes one to two minutes.
+Runs by `make test-label` (COVIDCT_LABEL=1): it installs about 1 GB once; the run itself takes two to four minutes.
+COVIDCT_SHOTS names a folder for the screenshots, COVIDCT_LABEL_CANDIDATES a ready folder of candidates.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import requests
+import yaml
 from PIL import Image
+from typer.testing import CliRunner
 
-from curation import labelstudio, server
-from curation.agreement import disagreements
-from curation.records import Candidate, Suggestion
-from harvest.records import write_jsonl
-from tests.curation.test_tasks import candidate
+from curation import label, labelstudio, server
+from curation.agreement import iou
+from curation.decisions import item_name
+from curation.records import Candidate, Review
+from harvest.records import read_jsonl, write_jsonl
 
 pytestmark = [
     pytest.mark.label,
@@ -27,7 +38,11 @@ pytestmark = [
         not os.environ.get("COVIDCT_LABEL"), reason="needs a Label Studio server: run `make test-label`"
     ),
 ]
+ROOT = Path(__file__).parents[2]
 COUNT = 60
+SECOND = ("second@example.org", "another-password-7")
+CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+CHROMIUM += ["--disable-component-update", "--disable-sync", "--force-color-profile=srgb"]
 
 
 def free_port() -> int:
@@ -37,140 +52,393 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "candidates"
-    (folder / "images").mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for number in range(COUNT):
-        smooth = np.kron(rng.integers(30, 220, (10, 20)), np.ones((10, 10))).astype(np.uint8)
-        Image.fromarray(smooth).save(folder / "images" / f"{number}.png")
-    write_jsonl(folder / "candidates.jsonl", [candidate(n) for n in range(COUNT)])
-    return folder
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the pipeline leaves it: data/candidates with the best COUNT candidates of a small sample."""
+    place = tmp_path_factory.mktemp("place")
+    data = place / "data"
+
+    def python(*args: str) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", *args], cwd=data, capture_output=True, text=True, env={**os.environ, **here}
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+
+    here = {"PYTHONPATH": str(ROOT)}
+    data.mkdir()
+    if given := os.environ.get("COVIDCT_LABEL_CANDIDATES"):
+        shutil.copytree(given, data / "candidates")
+        return shortened(place)
+    sizes = {
+        "ct-preprints": 10,
+        "other-preprints": 1,
+        "rows": 2,
+        "articles": 12,
+        "cases": 15,
+        "volumes": 0,
+        "release": 0,
+    }
+    python("harvest.sample", "--out", "sample", *(f"--{name}={value}" for name, value in sizes.items()))
+    standin = ("harvest.sample.serve", "--corpus", "sample", "--", sys.executable, "-m")
+    addresses = ("--api={standin}/api.biorxiv.org", "--site={standin}/www.{server}.org", "--europepmc={standin}/epmc")
+    python(*standin, "harvest.preprints", "--out=preprints", "--cache=cache", "--spacing=0", *addresses)
+    python("harvest.figures", "--pdfs=preprints/pdf", "--preprints=preprints/preprints.jsonl", "--out=figures")
+    services = ("eutils", "bucket", "europepmc", "openi")
+    addresses = tuple(
+        f"--{name}={{standin}}/{ {'bucket': 'pmc-s3', 'europepmc': 'epmc'}.get(name, name) }" for name in services
+    )
+    python(*standin, "harvest.pmc", "--out=pmc", "--cache=cache", "--spacing=0", *addresses)
+    addresses = ("--openi={standin}/openi", "--medpix={standin}/medpix")
+    python(*standin, "harvest.medpix", "--out=medpix", "--cache=cache", "--spacing=0", *addresses)
+    python("curation.candidates", "--figures=figures", "--figures=pmc", "--figures=medpix", "--out=candidates")
+    return shortened(place)
+
+
+def shortened(place: Path) -> Path:
+    """Keep the best COUNT candidates."""
+    table = place / "data" / "candidates" / "candidates.jsonl"
+    found = list(read_jsonl(table, Candidate))
+    assert len(found) >= COUNT
+    write_jsonl(table, found[:COUNT])
+    return place
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[server.Server]:
-    home = tmp_path_factory.mktemp("label-studio")
-    venv = Path(os.environ.get("COVIDCT_LABEL_VENV", ".venv-labelstudio"))
-    yield server.start(home, folder.parent, free_port(), venv)
-    server.stop(home)
+def candidates(place: Path) -> list[Candidate]:
+    return list(read_jsonl(place / "data" / "candidates" / "candidates.jsonl", Candidate))
+
+
+def run(place: Path, *args: object, code: int = 0) -> str:
+    """`covidct label …` in the folder of the pipeline."""
+    before = Path.cwd()
+    os.chdir(place)
+    try:
+        result = CliRunner().invoke(label.app, [str(a) for a in args])
+    finally:
+        os.chdir(before)
+    assert result.exit_code == code, (result.output, result.exception)
+    return result.output
 
 
 @pytest.fixture(scope="module")
-def client(running: server.Server) -> object:
+def running(place: Path) -> Iterator[server.Server]:
+    venv = Path(os.environ.get("COVIDCT_LABEL_VENV", ROOT / ".venv-labelstudio")).absolute()
+    assert "http://127.0.0.1:" in run(place, "serve", "--port", free_port(), "--venv", venv)
+    found = server.running(place / "label-studio")
+    assert found
+    yield found
+    server.stop(place / "label-studio")
+
+
+@pytest.fixture(scope="module")
+def client(running: server.Server) -> Any:
     return labelstudio.connect(running.url, running.token)
 
 
 @pytest.fixture(scope="module")
-def project(client: object, folder: Path) -> int:
-    number = labelstudio.project_id(client, "covidct", create=True, storage=folder)
-    counts, failures = labelstudio.push(client, number, folder, folder.parent)
-    assert (counts, failures) == ({"new": COUNT, "changed": 0, "same": 0}, [])
-    return number
+def project(place: Path, client: Any) -> int:
+    assert f"{COUNT} new, 0 changed, 0 already there" in run(place, "push")
+    return labelstudio.project_id(client, "covidct")
 
 
-def tasks(client, project: int) -> dict[str, object]:  # type: ignore[no-untyped-def]
-    return {t.data["candidate_id"]: t for t in client.tasks.list(project=project, fields="all", page_size=500)}
+@pytest.fixture(scope="module")
+def second(running: server.Server) -> requests.Session:
+    """A second curator, who came by invitation."""
+    session = requests.Session()
+    address = server.invitation(running)
+    page = session.get(address, timeout=60)
+    field = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)
+    assert field
+    form = {"csrfmiddlewaretoken": field[1], "email": SECOND[0], "password": SECOND[1], "how_find_us": "Other"}
+    answer = session.post(address, data=form, headers={"Referer": address}, timeout=60)
+    assert answer.ok
+    assert session.get(f"{running.url}/api/current-user/whoami", timeout=60).json()["email"] == SECOND[0]
+    return session
 
 
-def test_pushing_again_makes_no_duplicates_and_new_ones_are_added_after_a_cut(client, project, folder) -> None:  # type: ignore[no-untyped-def]
-    assert labelstudio.push(client, project, folder, folder.parent)[0]["same"] == COUNT
-    found = tasks(client, project)
-    assert len(found) == COUNT
-    client.tasks.delete(id=str(found[candidate(9).candidate_id].id))  # by hand, or a push that never got so far
-    assert labelstudio.push(client, project, folder, folder.parent)[0] == {"new": 1, "changed": 0, "same": COUNT - 1}
+def tasks(client: Any, project: int) -> dict[str, Any]:
+    found = client.tasks.list(project=project, fields="all", page_size=500)
+    return {t.data["candidate_id"]: t.model_dump() for t in found}
 
 
-def test_reviews_come_back_as_decided_and_a_changed_proposal_leaves_them_alone(
-    client, project, folder, tmp_path
+def reviews(place: Path, project: str = "covidct") -> list[Review]:
+    return list(read_jsonl(place / "curation" / "reviews" / f"{project}.jsonl", Review))
+
+
+def annotate(client: Any, task: dict[str, Any], chest_ct: str = "yes") -> None:
+    """Submit the proposal as it is, or with another answer to the first question."""
+    proposal = task["predictions"][0]
+    result = [
+        {**r, "value": {"choices": [chest_ct]}} if r["from_name"] == "chest_ct" else r for r in proposal["result"]
+    ]
+    client.annotations.create(
+        id=task["id"], result=result, lead_time=3.0, parent_prediction=proposal["id"], was_cancelled=False
+    )
+
+
+def test_tasks_are_there_once_with_proposals_and_come_back_after_a_hand_deleted_one(
+    client, project, place, candidates
 ) -> None:  # type: ignore[no-untyped-def]
-    for number in range(1, 6):
-        task = tasks(client, project)[candidate(number).candidate_id]
-        proposal = task.predictions[0]
-        result = proposal["result"] if isinstance(proposal, dict) else proposal.result
-        client.annotations.create(id=task.id, result=result, lead_time=3.0)
-    before, failures = labelstudio.pull(client, project)
-    assert failures == [] and len(before) == 5 and before[0].reviewer == server.USER
-    assert [p.box for p in before[0].panels] == [p.box for p in candidate(1).panels]
-
-    changed: list[Candidate] = [candidate(n) for n in range(COUNT)]
-    changed[1] = candidate(1, suggestion=Suggestion(label="unclear", sentence="suspected"), modality=0.7)
-    other = tmp_path / "candidates"
-    shutil.copytree(folder, other)
-    write_jsonl(other / "candidates.jsonl", changed)
-    counts, _ = labelstudio.push(client, project, other, other.parent)
-    assert counts == {"new": 0, "changed": 1, "same": COUNT - 1}
-    assert tasks(client, project)[candidate(1).candidate_id].data["evidence"] == "unclear: suspected"
-    after, _ = labelstudio.pull(client, project)
-    assert after == before
-
-    write_jsonl(tmp_path / "a.jsonl", before)
-    write_jsonl(tmp_path / "b.jsonl", after)
-    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
-    assert disagreements(after) == []
+    assert f"0 new, 0 changed, {COUNT} already there" in run(place, "push")
+    found = tasks(client, project)
+    assert sorted(found) == sorted(c.candidate_id for c in candidates)
+    for candidate in candidates:
+        (proposal,) = found[candidate.candidate_id]["predictions"]
+        assert proposal["model_version"] == candidate.proposed_by
+        assert sum(r["from_name"] == "panel" for r in proposal["result"]) == len(candidate.panels)
+    client.tasks.delete(id=str(found[candidates[9].candidate_id]["id"]))
+    assert f"1 new, 0 changed, {COUNT - 1} already there" in run(place, "push")
 
 
-def test_pictures_are_served_only_to_users_and_only_from_the_folder(running, client, project) -> None:  # type: ignore[no-untyped-def]
-    import requests
-
-    address = running.url + tasks(client, project)[candidate(2).candidate_id].data["image"]
+def test_pictures_are_served_only_to_users_and_only_from_the_folder(client, project, running, candidates) -> None:  # type: ignore[no-untyped-def]
+    address = running.url + tasks(client, project)[candidates[2].candidate_id]["data"]["image"]
     headers = {"Authorization": f"Token {running.token}"}
     answer = requests.get(address, headers=headers, timeout=30)
     assert answer.ok and answer.content.startswith(b"\x89PNG")
     assert requests.get(address, timeout=30, allow_redirects=False).status_code in {401, 403}
     assert not requests.get(running.url + "/data/local-files/?d=../secret", headers=headers, timeout=30).ok
+    with socket.socket() as probe:  # loopback only: other addresses of this machine refuse
+        probe.settimeout(3)
+        other = socket.gethostbyname(socket.gethostname())
+        if not other.startswith("127."):
+            assert probe.connect_ex((other, int(running.url.rsplit(":", 1)[1]))) != 0
 
 
-def test_errors_say_what_to_do(client, running, folder) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(labelstudio.LabelStudioError, match="LABEL_STUDIO_API_KEY"):
-        labelstudio.connect(running.url, "0" * 40)
-    with pytest.raises(labelstudio.LabelStudioError, match="no Label Studio answers"):
-        labelstudio.connect(f"http://127.0.0.1:{free_port()}", "0" * 40)
-    with pytest.raises(labelstudio.LabelStudioError, match="push first"):
-        labelstudio.project_id(client, "nothing here", create=False)
-    client.projects.create(title="foreign", label_config='<View><Text name="t" value="$t"/></View>')
-    with pytest.raises(labelstudio.LabelStudioError, match="another form"):
-        labelstudio.project_id(client, "foreign", create=False)
-    (folder / "images" / "3.png").rename(folder / "images" / "3.away")
-    try:
-        number = labelstudio.project_id(client, "one missing", create=True, storage=folder)
-        counts, failures = labelstudio.push(client, number, folder, folder.parent)
-    finally:
-        (folder / "images" / "3.away").rename(folder / "images" / "3.png")
-    assert counts["new"] == COUNT - 1 and "images/3.png" in failures[0].reason
+def shot(page: Any, name: str) -> Path:
+    folder = Path(os.environ.get("COVIDCT_SHOTS", ROOT / ".pytest_cache" / "label-studio"))
+    folder.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=str(folder / f"{name}.png"))
+    return folder / f"{name}.png"
 
 
-def test_a_curator_submits_in_the_browser(running, client, project, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    chromium = shutil.which("chromium")
+@pytest.fixture
+def page(running: server.Server, tmp_path: Path) -> Iterator[Any]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if not chromium:
         pytest.skip("no chromium on this machine (Debian package chromium)")
     sync_api = pytest.importorskip("playwright.sync_api")
-    task = tasks(client, project)[candidate(0).candidate_id]
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    flags += ["--disable-component-update", "--disable-sync"]
     with sync_api.sync_playwright() as play:
         context = play.chromium.launch_persistent_context(
-            str(tmp_path / "profile"), executable_path=chromium, headless=True, args=flags,
+            str(tmp_path / "profile"),
+            executable_path=chromium,
+            headless=True,
+            args=CHROMIUM,
             viewport={"width": 1500, "height": 950},
-        )  # fmt: skip
+        )
+        context.set_default_timeout(120_000)
         page = context.new_page()
         page.goto(f"{running.url}/user/login/")
         page.fill("input[name=email]", server.USER)
         page.fill("input[name=password]", (running.home / "password").read_text().strip())
         page.click("button[type=submit]")
         page.wait_for_url(lambda url: "login" not in url)
-        page.goto(f"{running.url}/projects/{project}/data?task={task.id}")
-        page.wait_for_selector("canvas", timeout=60_000)
-        page.wait_for_timeout(2500)
-        shots = Path(os.environ.get("COVIDCT_SHOTS", tmp_path))
-        shots.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=str(shots / "label-studio.png"))
-        page.keyboard.press("n")  # the curator disagrees: not a chest CT
-        page.wait_for_timeout(500)
-        page.get_by_role("button", name="Submit").click()
-        page.wait_for_timeout(3000)
+        yield page
         context.close()
-    reviews, failures = labelstudio.pull(client, project)
-    mine = {r.candidate_id: r for r in reviews}[candidate(0).candidate_id]
-    assert failures == [] and mine.chest_ct is False and mine.seconds is not None
-    assert [p.box for p in mine.panels] == [p.box for p in candidate(0).panels]
+
+
+def test_a_curator_works_by_mouse_and_keyboard(client, project, running, page, place, candidates) -> None:  # type: ignore[no-untyped-def]
+    first = candidates[0]  # the best one is handed out first
+    page.goto(f"{running.url}/projects/{project}/data")
+    page.get_by_text("Best first").wait_for()
+    shot(page, "list")
+    page.get_by_role("button", name="Label All Tasks").click()
+    page.wait_for_selector("canvas")
+    page.get_by_text(f"{first.figure.document_id} {first.figure.label}".strip()).wait_for()
+    page.get_by_test_id("bottombar-submit-button").wait_for()
+    page.wait_for_timeout(2500)
+    saved = shot(page, "card")
+    colours = Image.open(saved).convert("RGB").getcolors(10**7)
+    assert colours is not None and len(colours) > 200  # the scan is drawn
+    page.get_by_role("button", name="Instructions").click()
+    page.get_by_text("Hard cases").scroll_into_view_if_needed()
+    shot(page, "guide")
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(500)
+
+    shown = page.locator("img[alt=image]").bounding_box()
+    scale = shown["width"] / first.figure.width
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return shown["x"] + x * scale, shown["y"] + y * scale
+
+    old = first.panels[0].box
+    painted = np.zeros((first.figure.height, first.figure.width), bool)
+    if first.mask:
+        painted = np.asarray(Image.open(place / "data" / "candidates" / first.mask).convert("L")) > 127
+    corners = [
+        (old.x0 + 10, old.y0 + 10),
+        (old.x1 - 10, old.y0 + 10),
+        (old.x0 + 10, old.y1 - 10),
+        (old.x1 - 10, old.y1 - 10),
+    ]
+    # a stroke that begins on a painted mark chooses the mark
+    x, y = next((x, y) for x, y in corners if not painted[max(0, y - 15) : y + 15, max(0, x - 15) : x + 15].any())
+    page.mouse.click(*at((old.x0 + old.x1) / 2, y))
+    page.wait_for_timeout(800)
+    page.keyboard.press("Backspace")  # the proposed box goes …
+    page.wait_for_timeout(800)
+    page.keyboard.press("v")  # … and one of another label is drawn in its place
+    page.wait_for_timeout(400)
+    page.mouse.move(*at(x, y))
+    page.mouse.down()
+    page.mouse.move(*at((old.x0 + old.x1) / 2, (old.y0 + old.y1) / 2), steps=6)
+    page.mouse.move(*at(old.x0 + old.x1 - x, old.y0 + old.y1 - y), steps=6)
+    page.mouse.up()
+    page.wait_for_timeout(800)
+    shot(page, "drawn")
+    page.keyboard.press("Control+Enter")
+    second_best = candidates[1]
+    page.get_by_text(f"{second_best.figure.document_id} {second_best.figure.label}".strip()).wait_for()
+    shot(page, "next")
+
+    run(place, "pull")
+    mine = {r.candidate_id: r for r in reviews(place)}[first.candidate_id]
+    assert mine.reviewer == server.USER and mine.chest_ct and mine.seconds and mine.proposed_by == first.proposed_by
+    drawn = [p for p in mine.panels if p.label == "NonCOVID" and iou(p.box, old) > 0.6]
+    assert len(drawn) == 1 and drawn[0].box != old
+    kept = {p.box for p in mine.panels} - {drawn[0].box}
+    assert kept == {p.box for p in first.panels[1:]}
+
+
+def test_what_is_decided_becomes_exactly_those_images(client, project, place, candidates) -> None:  # type: ignore[no-untyped-def]
+    found = tasks(client, project)
+    done = {r.candidate_id for r in reviews(place)} if (place / "curation").exists() else set()
+    for number, candidate in enumerate(candidates[:24]):
+        if candidate.candidate_id not in done:
+            annotate(client, found[candidate.candidate_id], "no" if number % 6 == 5 else "yes")
+    run(place, "pull")
+    decided = reviews(place)
+    assert len(decided) == 24
+    with_mask = [r for r in decided if r.mask]
+    assert with_mask and all(r.mask_kinds for r in with_mask)
+
+    for name in ("curation", "covidct", "harvest"):
+        shutil.copytree(
+            ROOT / name, place / name, ignore=shutil.ignore_patterns("reviews", "__pycache__"), dirs_exist_ok=True
+        )
+    shutil.copy(ROOT / "dvc.yaml", place)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["images"].update(unreviewed="hold", min_side=16)
+    (place / "params.yaml").write_text(yaml.safe_dump(params))
+    binaries = Path(sys.executable).parent
+    env = {**os.environ, "DVC_NO_ANALYTICS": "1", "PATH": f"{binaries}:{os.environ['PATH']}"}
+    for command in (["init", "--no-scm", "-q"], ["repro", "-s", "images"]):
+        ran = subprocess.run([str(binaries / "dvc"), *command], cwd=place, env=env, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stdout[-1500:] + ran.stderr[-1500:]
+
+    expected = {
+        item_name(r.candidate_id, n, len(r.panels)): (panel.label, " ".join(map(str, panel.box)))
+        for r in decided
+        if r.chest_ct
+        for n, panel in enumerate(r.panels)
+        if panel.label != "unclear"
+    }
+    table = pd.read_csv(place / "data" / "images" / "records.csv", dtype=str, keep_default_na=False)
+    assert {row.image_id: (row.label_name, row.box) for row in table.itertuples()} == expected
+    assert {p.stem for p in (place / "data" / "images" / "images").iterdir()} == set(expected)
+    assert set(table.reviewed) == {"True"} and set(table.reviewers) == {server.USER}
+
+
+def test_two_curators_disagree_and_somebody_adjudicates(client, project, running, second, place, candidates) -> None:  # type: ignore[no-untyped-def]
+    found = tasks(client, project)
+    for number, answer in ((1, "yes"), (2, "no"), (3, "yes")):
+        task = found[candidates[number].candidate_id]
+        result = [
+            {**r, "value": {"choices": [answer]}} if r["from_name"] == "chest_ct" else r
+            for r in task["predictions"][0]["result"]
+        ]
+        address = f"{running.url}/api/tasks/{task['id']}/annotations/"
+        head = {"Referer": running.url, "X-CSRFToken": second.cookies.get("csrftoken") or ""}
+        answer_to_post = second.post(address, json={"result": result, "lead_time": 5}, headers=head, timeout=60)
+        assert answer_to_post.status_code == 201, answer_to_post.text
+    run(place, "pull")
+    told = run(place, "agreement")
+    assert "Cohen's kappa" in told and f"to adjudicate: 1 ({candidates[2].candidate_id})" in told
+    assert {r.reviewer for r in reviews(place)} == {server.USER, SECOND[0]}
+    assert "'covidct-adjudication': 1 new" in run(place, "push", "--adjudicate", "covidct")
+    number = labelstudio.project_id(client, "covidct-adjudication")
+    (task,) = tasks(client, number).values()
+    assert sorted(p["model_version"] for p in task["predictions"]) == [
+        f"review of {w}" for w in (server.USER, SECOND[0])
+    ]
+    annotate(client, task, "no")
+    run(place, "pull", "--project", "covidct-adjudication")
+    assert [r.adjudicated for r in reviews(place, "covidct-adjudication")] == [True]
+    assert "to adjudicate: 0" in run(place, "agreement")
+
+
+def test_changed_proposals_leave_annotations_alone_and_are_offered_to_the_next(
+    client, project, place, candidates
+) -> None:  # type: ignore[no-untyped-def]
+    run(place, "pull")
+    before = (place / "curation" / "reviews" / "covidct.jsonl").read_bytes()
+    table = place / "data" / "candidates" / "candidates.jsonl"
+    kept = table.read_bytes()
+    changed = [
+        c.model_copy(update={"proposed_by": "proposals-next"}) if n in (0, 40) else c for n, c in enumerate(candidates)
+    ]
+    write_jsonl(table, changed)
+    try:
+        assert f"0 new, 2 changed, {COUNT - 2} already there" in run(place, "push")
+        assert f"0 new, 0 changed, {COUNT} already there" in run(place, "push")
+        run(place, "pull")
+    finally:
+        table.write_bytes(kept)
+    assert (place / "curation" / "reviews" / "covidct.jsonl").read_bytes() == before
+    found = tasks(client, project)
+    assert [p["model_version"] for p in found[candidates[40].candidate_id]["predictions"]] == ["proposals-next"]
+    run(place, "push")
+
+
+def test_a_server_that_goes_away_and_comes_back_has_lost_nothing(
+    client, project, running, place, monkeypatch, caplog
+) -> None:  # type: ignore[no-untyped-def]
+    before = (place / "curation" / "reviews" / "covidct.jsonl").read_bytes()
+    port = running.url.rsplit(":", 1)[1]
+    home = place / "label-studio"
+    real = labelstudio.connect
+
+    def leaving(url: str, token: str) -> Any:
+        """A client whose server stops after the first page of new tasks."""
+        made = real(url, token)
+        importing = made.projects.import_tasks
+
+        def once(**arguments: Any) -> Any:
+            answer = importing(**arguments)
+            server.stop(home)
+            return answer
+
+        projects = SimpleNamespace(list=made.projects.list, create=made.projects.create, import_tasks=once)
+        return SimpleNamespace(
+            projects=projects, views=made.views, tasks=made.tasks, import_storage=made.import_storage
+        )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(labelstudio, "PAGE", 25)
+        patch.setattr(labelstudio, "connect", leaving)
+        run(place, "push", "--project", "cut", code=1)
+    assert "nothing is lost" in caplog.text
+    run(place, "pull", code=1)  # no server: says so, and the file stays
+    assert (place / "curation" / "reviews" / "covidct.jsonl").read_bytes() == before
+    venv = Path(os.environ.get("COVIDCT_LABEL_VENV", ROOT / ".venv-labelstudio")).absolute()
+    run(place, "serve", "--port", port, "--venv", venv)
+    assert f"{COUNT - 25} new, 0 changed, 25 already there" in run(place, "push", "--project", "cut")
+    assert len(tasks(client, labelstudio.project_id(client, "cut"))) == COUNT
+    run(place, "pull")
+    assert (place / "curation" / "reviews" / "covidct.jsonl").read_bytes() == before
+
+
+def test_an_existing_server_is_used_with_a_token_from_the_environment(
+    client, running, place, monkeypatch, caplog
+) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "0" * 40)
+    run(place, "push", "--url", running.url, code=1)
+    assert "does not know the token" in caplog.text
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", running.token)
+    assert f"{COUNT} already there" in run(place, "push", "--url", running.url)
+    run(place, "push", "--url", f"{running.url}/nothing", code=1)
+    assert "is the address right" in caplog.text
+    client.projects.create(title="foreign", label_config='<View><Text name="t" value="$t"/></View>')
+    run(place, "push", "--project", "foreign", code=1)
+    assert "has another form" in caplog.text
+    with pytest.raises(server.ServerError, match="hands out pictures of"):
+        server.start(running.home, place)
