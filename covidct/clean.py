@@ -70,7 +70,7 @@ def read_decisions(path: Path | None) -> dict[str, tuple[str, str]]:
         raise CleanError(f"{path}: expected columns image_id, decision, reason; missing: {', '.join(sorted(missing))}")
     if twice := rows.loc[rows["image_id"].duplicated(), "image_id"].tolist():
         raise CleanError(f"{path}: image {twice[0]!r} is decided twice; keep one row")
-    return {row.image_id: (row.decision, row.reason) for row in rows.itertuples()}
+    return {str(row.image_id): (str(row.decision), str(row.reason)) for row in rows.itertuples()}
 
 
 def by_image_id(findings: list[dict[str, Any]], root: Path) -> list[dict[str, Any]]:

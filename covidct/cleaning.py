@@ -68,6 +68,11 @@ class Plan:
         """True while an image is neither removed nor held out."""
         return image_id not in self.fate
 
+    def set(self, image_id: str, **values: Any) -> None:
+        """Change values of an image's row."""
+        for column, value in values.items():
+            self.records.at[image_id, column] = value
+
     def of(self, image_id: str, column: str) -> Any:
         """A value of an image's row."""
         return self.records.at[image_id, column]
@@ -132,7 +137,7 @@ def _decided(made: Plan, decisions: dict[str, tuple[str, str]]) -> None:
 def _relabel(made: Plan, name: str, label: int, why: str, finding: str) -> None:
     old = int(made.of(name, "label"))
     if old != label:
-        made.records.loc[name, ["label", "label_name"]] = [label, LABEL_NAMES[label]]
+        made.set(name, label=label, label_name=LABEL_NAMES[label])
         made.do(name, "relabelled", LABEL_NAMES[old], LABEL_NAMES[label], why, finding)
 
 
@@ -163,7 +168,7 @@ def _doubt(made: Plan, row: dict[str, Any], wrong: str) -> None:
             continue
         if sure and wrong == "relabel":
             _relabel(made, name, 1 - int(made.of(name, "label")), str(row["evidence"]), _id(row))
-            made.records.loc[name, ["reviewed", "reviewers"]] = [False, "rule: caption"]
+            made.set(name, reviewed=False, reviewers="rule: caption")
         else:
             before = made.of(name, "label_name")
             made.do(name, "held out", before, "", f"label for review: {row['evidence']}", _id(row))
@@ -204,9 +209,9 @@ def _copies(made: Plan, rows: Iterable[dict[str, Any]], private: set[str], marks
         return (name in private, round(marks(name), 3), not test, -size, name)
 
     near: dict[str, dict[str, tuple[str, str]]] = {}
-    for (a, b), what in edges.items():
-        near.setdefault(a, {})[b] = what
-        near.setdefault(b, {})[a] = what
+    for (a, b), why in edges.items():
+        near.setdefault(a, {})[b] = why
+        near.setdefault(b, {})[a] = why
     kept: set[str] = set()
     for name in sorted(names, key=rank):
         better = [other for other in near[name] if other in kept]
@@ -265,7 +270,7 @@ def _persons(made: Plan, findings: Sequence[dict[str, Any]]) -> None:
         old = str(made.of(name, "patient_id"))
         new = chosen[int(component[place[old]])]
         if new != old:
-            made.records.at[name, "patient_id"] = new
+            made.set(name, patient_id=new)
             made.do(name, "regrouped", old, new, *why.get(old, ("one person under two ids", "")))
 
 

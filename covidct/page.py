@@ -58,9 +58,8 @@ class PageError(ValueError):
     """An input of the page that cannot be used: what, expected, got, next step."""
 
 
-def address(row: dict[str, Any]) -> str:
+def address(doi: str, document: str) -> str:
     """Public address of the document of a picture, https only; empty if none is known."""
-    doi, document = str(row["doi"]), str(row["document_id"])
     if not doi and (found := PREPRINT.search(document)):
         doi = f"10.1101/{found[1]}"  # medRxiv and bioRxiv make the DOI from the identifier
     if DOI.match(doi):
@@ -162,7 +161,8 @@ def table(records: pd.DataFrame) -> dict[str, Any]:
         columns[name] = [None if pd.isna(value) else int(value) for value in records[name]]
     columns["reviewed"] = [int(value) for value in records["reviewed"]]
     columns["inpainted_fraction"] = [round(float(value), 4) for value in records["inpainted_fraction"]]
-    codes, values = pd.factorize(pd.Series([address(row) for row in records.to_dict("records")]))
+    pairs = zip(records["doi"].astype(str), records["document_id"].astype(str), strict=True)
+    codes, values = pd.factorize(pd.Series([address(doi, document) for doi, document in pairs], dtype=object))
     columns["address"] = {"values": [str(value) for value in values], "codes": codes.tolist()}
     return columns
 

@@ -80,12 +80,12 @@ class ImageSet(TorchDataset):  # type: ignore[type-arg]
     def _key(self, root: Path) -> str:
         """What the pixels depend on: images in order and their SHA-256 (where unknown: file, size and time)."""
         digest = hashlib.sha256()
-        for row in self.records.itertuples():
-            known = row.sha256
+        names, files, hashes = (self.records[name].astype(str) for name in ("image_id", "file", "sha256"))
+        for name, file, known in zip(names, files, hashes, strict=True):
             if not known:
-                facts = inside(root, str(row.file)).stat()
-                known = f"{root}/{row.file} {facts.st_size} {facts.st_mtime_ns}"
-            digest.update(f"{row.image_id},{known}\n".encode())
+                facts = inside(root, file).stat()
+                known = f"{root}/{file} {facts.st_size} {facts.st_mtime_ns}"
+            digest.update(f"{name},{known}\n".encode())
         return digest.hexdigest()[:32]
 
     def _decode(self, root: Path, cache: Path | str | None) -> np.ndarray:

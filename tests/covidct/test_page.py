@@ -227,7 +227,7 @@ def test_the_figure_and_changes(tmp_path: Path) -> None:
     ],
 )
 def test_addresses(doi: str, document: str, expected: str) -> None:
-    assert page.address({"doi": doi, "document_id": document}) == expected
+    assert page.address(doi, document) == expected
 
 
 def test_bad_inputs_are_said(tmp_path: Path) -> None:
