@@ -44,10 +44,16 @@ REPLICATES = 1000
 SEED = 0
 
 
-def check(folder: Folder, facts: Sequence[Mapping[str, Any]], groups: Array, seed: int = SEED) -> list[Finding]:
+def check(
+    folder: Folder,
+    facts: Sequence[Mapping[str, Any]],
+    groups: Array,
+    seed: int = SEED,
+    only: Sequence[str] = measures.SETS,
+) -> list[Finding]:
     """Findings for every set that predicts the class; all AUCs go to ``folder.metrics["shortcuts"]``.
 
-    facts: container facts of each picture; groups: patient group of each picture (int, N).
+    facts: container facts of each picture; groups: patient group of each picture (int, N); only: which sets.
     """
     labels = np.array([-1 if item.label is None else item.label for item in folder.items])
     splits = np.array([item.split for item in folder.items])
@@ -63,7 +69,7 @@ def check(folder: Folder, facts: Sequence[Mapping[str, Any]], groups: Array, see
     found: list[Finding] = []
     report: dict[str, Any] = {}
     sources = _sources(folder, labels, test)
-    for name in measures.SETS:
+    for name in only:
         score, model = scores(sets[name], labels, groups, train, test, seed)
         report[name] = _report(score, labels[test], groups[test], {k: v[test] for k, v in sources.items()}, model, seed)
         finding = _finding(name, report[name])
