@@ -31,6 +31,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import covidct
+from covidct import metrics
 from covidct.files import write_json, write_text
 from models import backbones, checkpoint, contrastive, data, engine, experiments, finetune, pretrain
 from models.contrastive import SslRecipe
@@ -327,6 +328,32 @@ def _runs(work: Path) -> dict[str, list[tuple[dict[str, Any], pd.DataFrame]]]:
     return groups
 
 
+BASE = "resnet18-imagenet-partial"
+
+
+def _test_scores(test: covidct.Subset, runs: list[tuple[dict[str, Any], pd.DataFrame]]) -> list[np.ndarray]:
+    names = test.records["image_id"]
+    return [
+        table.loc[table["split"] == "test"].set_index("image_id").loc[names, "score"].to_numpy() for _, table in runs
+    ]
+
+
+def _differences(pack: Path, groups: dict[str, list[tuple[dict[str, Any], pd.DataFrame]]]) -> list[str]:
+    """ResNet-18's runs against plain transfer, scores averaged over seeds, patients drawn anew together."""
+    if BASE not in groups:
+        return []
+    test = dataset_of(pack, "published").test
+    base = np.mean(_test_scores(test, groups[BASE]), axis=0)
+    lines = ["", f"| AUC less that of {BASE} | difference | 95 %, patients | p |", "|---|---|---|---|"]
+    for name, runs in groups.items():
+        if name != BASE and name.startswith("resnet18") and runs[0][0]["job"]["scheme"] == "published":
+            scores = np.mean(_test_scores(test, runs), axis=0)
+            found = metrics.compare(test.labels, scores, base, test.patients)["bootstrap"]["auc"]
+            low, high = found["interval"]
+            lines.append(f"| {name} | {found['difference']:+.3f} | {low:+.3f} to {high:+.3f} | {found['p']:.2f} |")
+    return lines
+
+
 def markdown(pack: Path, work: Path) -> str:
     """One line per run name: each seed's AUC, and figures of the scores averaged over seeds with intervals."""
     paper = {row.run.name: row for row in experiments.rows()}
@@ -340,10 +367,7 @@ def markdown(pack: Path, work: Path) -> str:
     for name in sorted(groups, key=lambda key: order.index(key) if key in order else len(order)):
         runs = groups[name]
         test = dataset_of(pack, runs[0][0]["job"]["scheme"]).test
-        scores = [
-            table.loc[table["split"] == "test"].set_index("image_id").loc[test.records["image_id"], "score"].to_numpy()
-            for _, table in runs
-        ]
+        scores = _test_scores(test, runs)
         single = [test.evaluate(score, replicates=0) for score in scores]
         cuts = [float(card["metrics"]["threshold"]) for card, _ in runs]
         chosen = np.mean([((score >= cut) == test.labels).mean() for score, cut in zip(scores, cuts, strict=True)])
@@ -358,6 +382,7 @@ def markdown(pack: Path, work: Path) -> str:
             f"| {whole.auc:.3f} ({low:.3f}–{high:.3f}) | {own[0]} | {mean['accuracy']:.3f} | {chosen:.3f} | {own[1]} "
             f"| {mean['f1']:.3f} | {mean['f1_noncovid']:.3f} | {own[2]} | {minutes:.1f} |"
         )
+    lines += _differences(pack, groups)
     if (work / "speed.json").is_file():
         found = json.loads((work / "speed.json").read_text(encoding="utf-8"))
         lines += ["", f"Alone on {found['device']}, images of training per second:", ""]

@@ -7,6 +7,7 @@ of an epoch) runs as usual, with the same result up to rounding.
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -60,6 +61,9 @@ class Graphed:
         random = torch.cuda.get_rng_state()
         self.inputs = [None if value is None else value.clone() for value in inputs]
         stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+        gc.collect()  # an earlier run's graph that is let go while this one is recorded would spoil it
+        collecting = gc.isenabled()
+        gc.disable()
         try:
             with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=torch.backends.cudnn.allow_tf32):
                 stream.wait_stream(torch.cuda.current_stream())
@@ -75,9 +79,12 @@ class Graphed:
             raise
         except RuntimeError as error:
             self.given_up = True
-            log.warning("no CUDA graph (%s): training step by step, slower", str(error).splitlines()[0][:160])
+            first = error.__context__ or error  # leaving the recording fails a second time
+            log.warning("no CUDA graph (%s): training step by step, slower", str(first).splitlines()[0][:160])
             self.model.zero_grad(set_to_none=True)
         finally:
+            if collecting:
+                gc.enable()
             with torch.no_grad():
                 for buffer, before in buffers:
                     buffer.copy_(before)
