@@ -19,7 +19,8 @@ NUMBER = (
 )
 LABEL = re.compile(
     rf"^\W{{0,2}}(?:{PREFIX}[\s,:-]+)?(?P<word>fig(?:ure)?s?|scheme|chart|plate|table|tab|box|algorithm|appendix)"
-    rf"(?:\s*[.\-–:]\s*|\s+|(?=\d))(?:{NUMBER})(?P<panel>[A-Za-z](?![A-Za-z]))?",
+    rf"(?:\s*[.\-–:]\s*|\s+|(?=\d))(?:{NUMBER})"
+    r"(?:(?P<panels>[A-Za-z](?:\s?[-–,&]\s?[A-Za-z](?![A-Za-z]))+)|(?P<panel>[A-Za-z](?![A-Za-z])))?",
     re.I,
 )
 SEPARATOR = re.compile(r"\s*(?P<mark>[.:|–—―-]+|\)\s*[.:]?)?\s*")

@@ -196,6 +196,7 @@ def match_apart(plans: Sequence[Plan], captions: Sequence[Caption], taken: set[R
     An alignment by dynamic programming: pages apart cost, skipping costs more, crossing is not possible.
     """
     groups = []
+    single = []
     for plan in plans:
         free = [region for region in plan.regions if region not in taken]
         if not any(region.is_figure_sized for region in free):
@@ -205,6 +206,9 @@ def match_apart(plans: Sequence[Plan], captions: Sequence[Caption], taken: set[R
             free = [max(free, key=lambda region: area(region.box))]
         if area(free[0].box) > 0.03 * plan.page.width * plan.page.height or len(free) > 1:
             groups.append((plan, free))
+            single += [(plan, [region]) for region in free if region.is_figure_sized]
+    if len(captions) > len(groups) and len(captions) == len(single):
+        groups = single  # several bare pictures on a page, and a caption for each
     if not captions or not groups:
         return []
     skip = 30.0

@@ -77,7 +77,7 @@ def find_furniture(pages: Sequence[Page], repeated: set[tuple[int, int]]) -> set
             at_side = line.box.x1 < 0.12 * page.width or line.box.x0 > 0.88 * page.width
             if PAGE_NUMBER.match(line.text) and (line.box.y1 < 0.09 * page.height or line.box.y0 > 0.91 * page.height):
                 found.add((page.number, index))
-            elif (in_margin or (at_side and not line.upright)) and not CAPTIONED.match(line.text):
+            elif (in_margin or slanted(line) or (at_side and not line.upright)) and not CAPTIONED.match(line.text):
                 key = DIGITS.sub("#", line.text.lower())
                 seen[key, round(line.box.y0 / 4)].append((page.number, index))
         found |= {(page.number, index) for index in line_numbers(page.lines, page.width)}
@@ -93,6 +93,11 @@ def find_furniture(pages: Sequence[Page], repeated: set[tuple[int, int]]) -> set
     while inner := {place for place in found if runs_on(pages[place[0] - 1], place[1], found)}:
         found -= inner
     return found
+
+
+def slanted(line: Line) -> bool:
+    """Whether a line runs across the page as watermarks do: its box is far wider and far higher than its letters."""
+    return not line.upright and min(line.box.x1 - line.box.x0, line.box.y1 - line.box.y0) > 2.5 * line.size
 
 
 def behind_other_text(page: Page, furniture: set[tuple[int, int]]) -> set[tuple[int, int]]:

@@ -251,7 +251,7 @@ def completed(plan: Plan, regions: Sequence[Region]) -> Box:
         if grown == box:
             break
         box = grown
-    return box
+    return Box(max(0.0, box.x0), max(0.0, box.y0), min(plan.page.width, box.x1), min(plan.page.height, box.y1))
 
 
 def contained(inner: Box, outer: Box, slack: float) -> bool:

@@ -31,6 +31,8 @@ from tests.harvest.drawn import Draft, prose
         ("Supplementary information, Fig. S8 Axial CT", "figure", "S8"),
         ("Additional file 1: Figure S9. Axial CT", "figure", "S9"),
         ("Figure 1A. Axial CT", "figure", "1A"),
+        ("Fig.1A-D Axial CT", "figure", "1"),
+        ("Figure 2a, b Axial CT", "figure", "2"),
     ],
 )
 def test_a_label_is_read_in_every_form(text: str, kind: str, number: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pymupdf
 import pytest
 
 from harvest.document import Analysis
@@ -259,3 +260,39 @@ def test_parts_labelled_apart_get_the_whole_figures_caption_and_keep_their_lette
         "1B": (4, 2),
     }
     assert all(match.caption.text.startswith("Chest CT of a patient.") for match in matches.values())
+
+
+def test_several_bare_pictures_a_page_with_a_listed_caption_each() -> None:
+    draft, boxes = Draft(), {}
+    draft.page()
+    draft.text(prose(200))
+    draft.page()
+    draft.text("Figure captions", size=14)
+    for number in (1, 2, 3, 4):
+        draft.y += 6
+        draft.text(f"Fig {number}. Chest CT of patient {number}. " + prose(12, number))
+    for number in (1, 3):
+        draft.page()
+        for index, top in ((0, 80), (1, 420)):
+            boxes[number + index] = (100, top, 500, top + 270)
+            draft.image(boxes[number + index], seed=number + index)
+    matches = found(draft.analysis())
+    assert [matches[str(number)].page for number in boxes] == [3, 3, 4, 4]
+    for number, box in boxes.items():
+        assert iou(matches[str(number)].box, box) > 0.95, number
+
+
+def test_a_watermark_across_the_pages_is_no_part_of_a_figure() -> None:
+    draft = Draft()
+    for number in (1, 2):
+        page = draft.page()
+        writer = pymupdf.TextWriter(page.rect)
+        writer.append((100, 500), "PREPRINT NOT PEER REVIEWED", fontsize=40)
+        writer.write_text(page, color=(0.9, 0.9, 0.9), morph=(pymupdf.Point(300, 400), pymupdf.Matrix(45)))
+        draft.text(prose(60, number))
+        draft.image((100, 250, 500, 450), seed=number)
+        draft.y += 6
+        caption(draft, number)
+    matches = found(draft.analysis())
+    for number in (1, 2):
+        assert iou(matches[str(number)].box, (100, 250, 500, 450)) > 0.98
