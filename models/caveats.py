@@ -16,6 +16,10 @@ log = logging.getLogger(__name__)
 LONGEST = 12
 """reasons of failures that are listed before the rest is counted"""
 ORDER = ("error", "warning", "note", "info")
+CAPTION = (
+    "COVID pictures of test, evenly over its patients; per run Grad-CAM for COVID, scaled to its own maximum, and over "
+    "the picture. All blue: nothing speaks for COVID"
+)
 RECORDS = ("preprints.jsonl", "figures.jsonl", "candidates.jsonl", "slices.csv", "records.csv")
 """files of a stage whose rows are counted"""
 SEEN = {
@@ -105,10 +109,7 @@ def figure_five(folder: Path | None) -> Section | None:
     """Heat maps as the stage `gradcam` drew them, and the share of heat inside the lungs."""
     if folder is None or not folder.is_dir():
         return None
-    pictures = [
-        Figure(path.stem, "Per run: Grad-CAM for COVID, and over the picture", png=path.read_bytes(), wide=True)
-        for path in sorted(folder.glob("*.png"))
-    ]
+    pictures = [Figure(path.stem, CAPTION, png=path.read_bytes(), wide=True) for path in sorted(folder.glob("*.png"))]
     rows = []
     for run, row in read_json(folder / "metrics.json").items():
         if not row.get("images"):
@@ -117,8 +118,8 @@ def figure_five(folder: Path | None) -> Section | None:
         low, high = row["interval"]
         rows.append([run, str(row["images"]), f"{row['inside']:.2f} ({low:.2f}–{high:.2f})", f"{row['even_heat']:.2f}"])
     note = (
-        "Mean over COVID test images in which lungs were found (by threshold and shape), interval over patients. Heat "
-        "spread evenly over the picture would give the last column: a run near it does not look at the lungs."
+        "Mean over COVID test images with heat and lungs found (by threshold and shape), interval over patients. Heat "
+        "spread evenly over the picture would give the last column: a run near or below it does not look at the lungs."
     )
     header = ["run", "images", "share of heat inside the lungs", "if it were even"]
     tables = [Table(header, rows, "Heat inside the lungs", note, strong=(2,))] if rows else []

@@ -28,6 +28,7 @@ from covidct.reader import Subset
 from models import checkpoint, data, embedding, engine
 from models.engine import Hardware
 from models.reading import check_split, chosen_threshold, covid_index, evaluation, transductive
+from models.severity import grade
 from models.weights import WeightsError
 
 log = logging.getLogger(__name__)
@@ -52,13 +53,14 @@ def report(
 ) -> dict[str, Any]:
     """All figures of one split: at 0.5, at the chosen threshold, calibration, by source and by severity."""
     options: dict[str, Any] = {"replicates": replicates, "seed": seed}
+    graded = subset.records.assign(severity=subset.records["severity"].astype(str).map(grade))
     return {
         "at_half": subset.evaluate(scores, 0.5, **options).to_json(),
         "at_chosen": subset.evaluate(scores, threshold, **options).to_json(),
         "calibration": metrics.calibration(subset.labels, scores),
         "by_source": against_others(subset.records, scores, "source", **options),
         "by_severity": [
-            row for row in against_others(subset.records, scores, "severity", **options) if row["class"] == "COVID"
+            row for row in against_others(graded, scores, "severity", **options) if row["class"] == "COVID"
         ],
     }
 

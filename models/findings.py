@@ -149,8 +149,10 @@ def beyond(groups: dict[str, Group]) -> Section | None:
         note = "A model that tells sources apart, not diseases, differs between the sources."
         tables.append(Table(header, sources, "By source", note))
     if severity:
-        note = "COVID images by severity, each against all non-COVID images."
-        tables.append(Table(header, severity, "By severity, as stated in the document", note))
+        note = (
+            "COVID images, each group against all non-COVID images; graded by the document's words (models.severity)."
+        )
+        tables.append(Table(header, severity, "By severity", note))
     header = ["run", "seed", "epochs", "chosen", "hours", "training images/s", "hardware"]
     tables.append(Table(header, cost, "Cost", "Of one seed, validation included; pretraining is not."))
     text = ["Of each run the seed with the middle AUC."]

@@ -121,6 +121,7 @@ def learning(histories: Mapping[str, Sequence[Mapping[str, float]]], chosen: Map
         grid[1].set_ylabel("loss on train")
         for axes in grid:
             axes.set_xlabel("epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
 
     return svg(draw, width=9.4, height=3.4, columns=2, legend=len(histories))
 
@@ -137,6 +138,7 @@ def losses(histories: Mapping[str, Sequence[tuple[float, float, str]]]) -> str:
                 if before[2] != after[2]:
                     axes.axvline((before[0] + after[0]) / 2, color=colour, linewidth=0.8, linestyle=":")
         axes.set_xlabel("epoch, over all sets")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylabel("loss")
 
     return svg(draw, height=3.4, legend=len(histories))

@@ -52,6 +52,7 @@ def test_predictions_and_metrics(trained: tuple[Path, Path], tmp_path: Path) -> 
     sources = {(row["source"], row["class"]): row for row in summary["test"]["by_source"]}
     assert set(sources) == {("medrxiv", "COVID")}  # three test images of medpix and of pmc: too few for a line
     assert summary["test"]["calibration"]["ece"] >= 0
+    assert [row["severity"] for row in summary["test"]["by_severity"]] == []  # three severe, three not stated: too few
     assert summary["transductive"] is False
     short = json.loads((tmp_path / "headline.json").read_text())
     assert short["auc"] == round(summary["test"]["at_half"]["auc"], 4)
