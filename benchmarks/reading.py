@@ -69,7 +69,8 @@ def main(
     first, cpu = time.perf_counter() - start, time.process_time() - busy
     print(f"{len(ds)} images, {size} px, {torch.get_num_threads()} threads; {len(problems)} damaged files")
     print(f"first batch after {first:.2f} s ({cpu:.2f} s of processor time): "
-          f"table {loaded:.2f}, hashes {verified - loaded:.2f}, decoding {decoded - verified:.2f}, batch {first - decoded:.3f}")  # fmt: skip
+          f"table {loaded:.2f}, hashes {verified - loaded:.2f}, "
+          f"decoding {decoded - verified:.2f}, batch {first - decoded:.3f}")  # fmt: skip
     usual = PerEpoch(ds, size)
     pairs = [(epoch(usual, batch), epoch(data, batch)) for _ in range(epochs)]
     old, new = np.array([[a[0], b[0]] for a, b in pairs]).T

@@ -101,8 +101,8 @@ def main(
 
         print(
             f"| {count} | {span('groups')} ({span('largest')}) | {span('split_s')} | {span('cpu_s')} | "
-            f"{span('check_s')} | {span('peak_mb')} ({span('table_mb')}) | {span('images_off')} | {span('patients_off')} | "
-            f"{span('violations')} |"
+            f"{span('check_s')} | {span('peak_mb')} ({span('table_mb')}) | "
+            f"{span('images_off')} | {span('patients_off')} | {span('violations')} |"
         )
 
 
