@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from covidct import joins, pictures
-from covidct.checks.model import AuditError, Finding, Folder, Item
+from covidct.checks.model import AuditError, Finding, Folder, Item, date_of
 from covidct.records import TableError, read_records
 
 MAX_FILES = 200_000
@@ -134,6 +134,7 @@ def _generic(root: Path, files: list[Path]) -> Folder:
         folders = [p for p in parts if p.casefold() not in SPLIT_NAMES and p.casefold() not in ("images", "data")]
         label = labels.read(row.get("label", "") or (folders[-1] if folders else ""), names[path])
         known: dict[str, Any] = {k: row.get(k, "") for k in FIELDS if k not in ("file", "label", "patient", "split")}
+        known["date"] = known["date"] or date_of(known["document"] or known["doi"])
         figure = " ".join(row.get(key, "") for key in ("document", "page", "xref")) if row.get("xref") else ""
         folder.items.append(
             Item(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,6 +114,12 @@ class Item:
     """patient id as the table spells it"""
     inpainted: float = 0.0
     """share of repaired pixels that the table states"""
+
+
+def date_of(document: str) -> str:
+    """Day in a medRxiv/bioRxiv identifier (``2020.03.26.20041426``), ISO; empty for other documents."""
+    match = re.search(r"(?<!\d)(20\d{2})\.(\d{2})\.(\d{2})\.\d{5,}", document)
+    return "-".join(match.groups()) if match else ""
 
 
 @dataclass

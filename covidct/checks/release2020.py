@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from covidct import joins, published
-from covidct.checks.model import Finding, Folder, Item
+from covidct.checks.model import Finding, Folder, Item, date_of
 
 WINDOW = ("2020-01-19", "2020-03-25")
 """section III.A: preprints posted between these days"""
@@ -58,18 +58,12 @@ def _item(side: published.Side, name: str, path: Path, label: int, shown: str) -
         age=known["age"],
         sex=known["sex"],
         doi=known["doi"],
-        date=_date(known["document_id"]),
+        date=date_of(known["document_id"]),
         document_type=known["document_type"],
         other_diseases=row.get("other diseases", ""),
         severity=known["severity"],
         patient_raw=row.get("patient", ""),
     )
-
-
-def _date(document: str) -> str:
-    """Day in a medRxiv/bioRxiv identifier (``2020.03.26.20041426``), ISO; empty for other documents."""
-    match = re.search(r"(\d{4})\.(\d{2})\.(\d{2})\.\d+", document)
-    return "-".join(match.groups()) if match else ""
 
 
 def _joins(folder: Folder, root: Path, side: published.Side) -> None:

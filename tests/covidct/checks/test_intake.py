@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from covidct.checks import intake
-from covidct.checks.model import AuditError
+from covidct.checks.model import AuditError, date_of
 
 
 def save(path: Path, seed: int = 0) -> None:
@@ -125,3 +125,15 @@ def test_the_real_release_joins_as_measured(real_data: Path) -> None:
         198,
     ]
     assert folder.metrics["patients_by_id"]["NonCOVID"] == {"all": 171, "train": 105, "val": 24, "test": 42}
+
+
+@pytest.mark.parametrize(
+    ("document", "day"),
+    [
+        ("published-covid:2020.03.26.20041426", "2020-03-26"),
+        ("10.1101/2020.02.13.945485", "2020-02-13"),
+        ("20020614", ""),
+    ],
+)
+def test_preprints_carry_their_day(document: str, day: str) -> None:
+    assert date_of(document) == day
