@@ -16,7 +16,7 @@ import numpy as np
 import covidct
 import models
 from models import data, engine
-from models.evaluate import covid_index, evaluation
+from models.reading import covid_index, evaluation
 
 SHARE = 0.95
 DRAWS = 1000

@@ -16,6 +16,7 @@ from curation.agreement import agree
 from curation.records import Candidate, Label, PixelBox, Review
 from harvest.records import read_jsonl
 
+State = Literal["unreviewed", "single", "agreed", "disagreed", "adjudicated"]
 Policy = Literal["hold", "accept"]
 
 
@@ -42,8 +43,7 @@ class Decision:
     held: tuple[tuple[str, str], ...]
     """``(item, reason)`` of what is not made an image"""
     reviewers: tuple[str, ...] = ()
-    state: str = "unreviewed"
-    """``unreviewed``, ``single``, ``agreed``, ``disagreed`` or ``adjudicated``"""
+    state: State = "unreviewed"
     mask: str = ""
     """the reviewers' mask (run lengths); empty: the proposed one, or none if reviewed"""
 
@@ -60,7 +60,7 @@ def read_reviews(folder: Path) -> dict[str, list[Review]]:
     return {k: sorted(v.values(), key=lambda r: (r.reviewed_at, r.reviewer)) for k, v in sorted(found.items())}
 
 
-def settle(reviews: Sequence[Review]) -> tuple[Review | None, str]:
+def settle(reviews: Sequence[Review]) -> tuple[Review | None, State]:
     """The review that counts and the state: None where people disagree and nobody has adjudicated."""
     judged = [r for r in reviews if r.adjudicated]
     if judged:

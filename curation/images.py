@@ -2,7 +2,8 @@
 
 Reads: ``candidates.jsonl`` with its pictures and masks; reviews (``*.jsonl`` of curation.records.Review).
 Writes: ``images/<figure>[%n].png`` (8-bit grey, no metadata, pixels as they were), ``masks/<same>.png`` (1-bit, what
-was repaired), ``records.csv`` (covidct.records), ``held.jsonl`` (what waits for a person, and why), ``failed.jsonl``.
+was repaired), ``records.csv`` (covidct.records), ``held.jsonl`` (what waits for a person, and why), ``decisions.jsonl``
+(each candidate: how many reviewed it and whether they agree; curation.records.Outcome), ``failed.jsonl``.
 Guarantees: outside its mask every pixel is the grey of the candidate's picture inside the record's box; a review goes
 before a proposal and an adjudicated review before others; the unreviewed is marked ``reviewed=false``; same input,
 same bytes.
@@ -33,7 +34,7 @@ from curation.decisions import Decision, Panel, Policy, decide, item_name, read_
 from curation.identity import Shown, assign
 from curation.patients import aliases, person_in
 from curation.raster import png
-from curation.records import Candidate, Review
+from curation.records import Candidate, Outcome, Review
 from curation.tasks import TaskError, decode_mask
 from harvest.records import Failure, RecordError, read_jsonl, write_jsonl
 
@@ -181,18 +182,23 @@ def run(
     if out.exists():
         shutil.rmtree(out)
     (out / "images").mkdir(parents=True)
+    decisions = [decide(c, reviews.get(c.candidate_id, []), unreviewed, min_score) for c in candidates]
     work = (
-        joblib.delayed(make)(
-            c, folder, out, decide(c, reviews.get(c.candidate_id, []), unreviewed, min_score), min_side
-        )
-        for c in candidates
+        joblib.delayed(make)(c, folder, out, decision, min_side)
+        for c, decision in zip(candidates, decisions, strict=True)
     )
     rows: list[dict[str, Any]] = []
     shown: list[Shown] = []
     held: list[Failure] = []
     failed: list[Failure] = []
     tied: dict[str, dict[str, str]] = {}
-    for made in joblib.Parallel(n_jobs=jobs, return_as="generator")(work):
+    outcomes: list[Outcome] = []
+    results = joblib.Parallel(n_jobs=jobs, return_as="generator")(work)
+    for candidate, decision, made in zip(candidates, decisions, results, strict=True):
+        counts = {"images": len(made.rows), "held": len(made.held)}
+        outcomes.append(
+            Outcome(candidate_id=candidate.candidate_id, state=decision.state, reviewers=decision.reviewers, **counts)
+        )
         rows += made.rows
         shown += made.shown
         held += made.held
@@ -210,6 +216,8 @@ def run(
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     write_records(out / "records.csv", frame.astype(dict.fromkeys(INTEGERS, "Int64")))
     write_jsonl(out / "held.jsonl", by_item(held))
+    outcomes.sort(key=lambda row: row.candidate_id)
+    write_jsonl(out / "decisions.jsonl", outcomes)
     write_jsonl(out / "failed.jsonl", by_item(failed))
     if failed and not rows and not held:
         raise ImagesError(f"all {len(failed)} items failed; first: {failed[0].item}: {failed[0].reason}")

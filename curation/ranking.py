@@ -31,7 +31,7 @@ class ModelRanker:
     """P(COVID) of every chest CT panel by a run of finetune, with the preprocessing that travels with its weights."""
 
     def __init__(self, run: str, model: Any, card: dict[str, Any]) -> None:
-        from models.evaluate import covid_index, evaluation
+        from models.reading import covid_index, evaluation
 
         self.name = Path(run).name
         self.version = f"{self.name}@{str(card.get('weights_sha256', ''))[:8]}"
@@ -90,7 +90,7 @@ def ranker(run: str, root: Path = Path("data/finetune")) -> ModelRanker:
     try:
         import models
         from models.checkpoint import CheckpointError
-        from models.evaluate import EvaluateError
+        from models.reading import EvaluateError
     except ImportError as error:
         raise RankingError(f"--model needs {error.name}, which is missing; pip install 'covidct[models]'") from error
     try:

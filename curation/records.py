@@ -93,3 +93,14 @@ class Review(Record):
     proposed_by: str = ""
     """the proposal the review started from"""
     adjudicated: bool = False
+
+
+class Outcome(Record):
+    """What became of one candidate, and how sure people were (``decisions.jsonl`` of the images stage)."""
+
+    candidate_id: str
+    state: Literal["unreviewed", "single", "agreed", "disagreed", "adjudicated"]
+    """no review, one person's, several that agree, several that differ, somebody settled it"""
+    reviewers: tuple[str, ...] = ()
+    images: int
+    held: int

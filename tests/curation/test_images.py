@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from covidct.pictures import is_uniform, to_grey
 from covidct.records import read_records
 from curation import candidates, images
-from curation.records import Candidate, PanelReview, PixelBox, Review
+from curation.records import Candidate, Outcome, PanelReview, PixelBox, Review
 from curation.tasks import encode_mask
 from harvest.records import Figure, read_jsonl, write_jsonl
 from harvest.sample.distractors import draw_distractor
@@ -203,6 +203,19 @@ def test_reviews_go_before_proposals_and_adjudication_before_reviews(proposed: P
     assert table.loc[first, "inpainted_fraction"] == pytest.approx(40 / (116 * 106), abs=1e-6)
     assert "disagree" in held[second] and "cannot be told" in held[f"{third}%1"]
     assert "no such candidate" in failed["nobody-p1-1"]
+    outcomes = {
+        o.candidate_id: (o.state, o.reviewers, o.images, o.held) for o in read_jsonl(out / "decisions.jsonl", Outcome)
+    }
+    assert outcomes[first] == ("single", ("anna",), 1, 0) and outcomes[second] == ("disagreed", ("anna", "ben"), 0, 1)
+    assert outcomes[third] == ("adjudicated", ("anna", "ben", "eva"), 1, 1)
+    assert outcomes["2020.02.03.3-p3-7"] == ("unreviewed", (), 0, 1)
+
+
+def test_a_chest_ct_without_a_box_waits_for_one(proposed: Path, tmp_path: Path) -> None:
+    name = "2020.02.01.1-p3-7"
+    write_jsonl(tmp_path / "r" / "a.jsonl", [review(name, "anna", [])])
+    out = make(proposed, tmp_path / "images", tmp_path / "r", "hold")
+    assert "draw the boxes" in lines(out / "held.jsonl")[name]
 
 
 def test_a_review_with_a_box_outside_fails_alone(proposed: Path, tmp_path: Path) -> None:

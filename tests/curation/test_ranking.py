@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_each_chest_ct_panel_gets_the_score_of_its_own_pixels(run: Path, tmp_path: Path) -> None:
     from models import engine
-    from models.evaluate import evaluation
+    from models.reading import evaluation
 
     pixels = np.random.default_rng(0).integers(0, 255, (100, 200), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "x.png")
