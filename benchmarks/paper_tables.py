@@ -31,7 +31,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import covidct
-from covidct import metrics
+from covidct import pairs
 from covidct.files import write_json, write_text
 from models import backbones, checkpoint, contrastive, data, engine, experiments, finetune, pretrain
 from models.contrastive import SslRecipe
@@ -348,7 +348,7 @@ def _differences(pack: Path, groups: dict[str, list[tuple[dict[str, Any], pd.Dat
     for name, runs in groups.items():
         if name != BASE and name.startswith("resnet18") and runs[0][0]["job"]["scheme"] == "published":
             scores = np.mean(_test_scores(test, runs), axis=0)
-            found = metrics.compare(test.labels, scores, base, test.patients)["bootstrap"]["auc"]
+            found = pairs.compare(test.labels, scores, base, test.patients)["bootstrap"]["auc"]
             low, high = found["interval"]
             lines.append(f"| {name} | {found['difference']:+.3f} | {low:+.3f} to {high:+.3f} | {found['p']:.2f} |")
     return lines
