@@ -264,15 +264,11 @@ def test_a_curator_works_by_mouse_and_keyboard(client, project, running, page, p
     painted = np.zeros((first.figure.height, first.figure.width), bool)
     if first.mask:
         painted = np.asarray(Image.open(place / "data" / "candidates" / first.mask).convert("L")) > 127
-    corners = [
-        (old.x0 + 10, old.y0 + 10),
-        (old.x1 - 10, old.y0 + 10),
-        (old.x0 + 10, old.y1 - 10),
-        (old.x1 - 10, old.y1 - 10),
-    ]
+    inner = (old.x0 + 24, old.y0 + 24, old.x1 - 6, old.y1 - 6)
+    corners = [(inner[0], inner[1]), (inner[2], inner[3]), (inner[0], inner[3]), (inner[2], inner[1])]
     # a stroke that begins on a painted mark chooses the mark
     x, y = next((x, y) for x, y in corners if not painted[max(0, y - 15) : y + 15, max(0, x - 15) : x + 15].any())
-    page.mouse.click(*at((old.x0 + old.x1) / 2, y))
+    page.mouse.click(*at(x, y))
     page.wait_for_timeout(800)
     page.keyboard.press("Backspace")  # the proposed box goes …
     page.wait_for_timeout(800)
@@ -281,7 +277,7 @@ def test_a_curator_works_by_mouse_and_keyboard(client, project, running, page, p
     page.mouse.move(*at(x, y))
     page.mouse.down()
     page.mouse.move(*at((old.x0 + old.x1) / 2, (old.y0 + old.y1) / 2), steps=6)
-    page.mouse.move(*at(old.x0 + old.x1 - x, old.y0 + old.y1 - y), steps=6)
+    page.mouse.move(*at(inner[0] + inner[2] - x, inner[1] + inner[3] - y), steps=6)
     page.mouse.up()
     page.wait_for_timeout(800)
     shot(page, "drawn")
