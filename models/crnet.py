@@ -9,8 +9,9 @@ class CRNet(nn.Module):
     """Three convolution blocks and one linear layer: N×1×S×S → N×classes.
 
     The paper's text, list and figure disagree; this is the reading that gives the 546,882 parameters of Table II with
-    two classes at 224×224: 7×7 convolutions of 32 (with batch norm), 64 and 128 channels, padding 3, stride 1, each with
-    ReLU and a 3×3 stride-2 max pool without padding (224 → 111 → 55 → 27), then a 2×2 stride-2 average pool (→ 13).
+    two classes at 224×224: 7×7 convolutions of 32 (with batch norm), 64 and 128 channels, padding 3, stride 1, each
+    with ReLU and a 3×3 stride-2 max pool without padding (224 → 111 → 55 → 27), then a 2×2 stride-2 average pool
+    (→ 13).
 
     ``size`` is the side of the input in pixels; the linear layer's width follows from it, so weights fit one size only.
     Raises ValueError for a size that leaves nothing after the pools (under 23).

@@ -1,10 +1,10 @@
 """The one place that imports torchvision.
 
 A CPU build of torch beside a torchvision wheel that was linked against CUDA (what a plain package index gives for one
-pair of pins) fails at import: ``operator torchvision::nms does not exist``. The wheel's own library cannot be loaded, and
-its Python part then registers shapes for operators nobody defined. Defining those two operators first is enough for
-everything used here (classifiers and tensor transforms); with a matching build the first import succeeds and nothing is
-defined.
+pair of pins) fails at import: ``operator torchvision::nms does not exist``. The wheel's own library cannot be loaded,
+and its Python part then registers shapes for operators nobody defined. Defining those two operators first is enough
+for everything used here (classifiers and tensor transforms); with a matching build the first import succeeds and
+nothing is defined.
 
 Everything else of ours says ``from models.vision import torchvision`` (and imports packages that themselves import
 torchvision after this module), so that it holds in every process, spawned workers included.
