@@ -12,7 +12,8 @@ import html
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 from urllib.parse import quote
 
@@ -46,10 +47,17 @@ class Row:
     type: str
     published: str
 
+    def values(self) -> tuple[Any, ...]:
+        """The fields in their order (``dataclasses.astuple`` copies each one deeply)."""
+        return _VALUES(self)
+
     @property
     def withdrawn(self) -> bool:
         """True for a version that only carries the statement of withdrawal (the API's one signal is the type)."""
         return self.type.strip().lower() == "withdrawn"
+
+
+_VALUES = attrgetter(*(field.name for field in fields(Row)))
 
 
 @dataclass(frozen=True)

@@ -45,4 +45,5 @@ def sniff(head: bytes) -> str:
 
 def is_challenge(body: bytes) -> bool:
     """True for a Cloudflare challenge or block page, whatever status it came with."""
-    return bool(_CHALLENGE.search(body[:16_384]))
+    head = body[:16_384].lstrip(b"\xef\xbb\xbf \t\r\n")
+    return head.startswith(b"<") and bool(_CHALLENGE.search(head))

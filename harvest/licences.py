@@ -7,6 +7,7 @@ nothing is stated. This is not legal advice.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -52,6 +53,7 @@ _NARROWER = (
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212\u00ad"), "-")
 
 
+@lru_cache(maxsize=1024)
 def code_of(text: str | None) -> str:
     """The code for what a service wrote: ``CC BY-NC``, ``cc by``, ``bync``, a Creative Commons URL, or prose.
 

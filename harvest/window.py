@@ -9,7 +9,7 @@ import datetime
 import json
 import logging
 import sqlite3
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -116,7 +116,7 @@ def _list_pages(session: Session, store: Store, wanted: Wanted, key: tuple[str, 
                 return False
             db.executemany(
                 "INSERT OR REPLACE INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [astuple(row) for row in page.rows],
+                [row.values() for row in page.rows],
             )
             db.executemany("INSERT OR REPLACE INTO problem VALUES (?, ?, 0)", page.bad)
             done = page.next is None
@@ -165,7 +165,7 @@ def list_all(session: Session, store: Store, wanted: Wanted) -> list[str]:
                         # What the API did list knows more (version, licence, type) than Europe PMC.
                         db.executemany(
                             "INSERT OR IGNORE INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                            [astuple(row) for row in batch],
+                            [row.values() for row in batch],
                         )
             except (ItemError, BlockedError) as second:
                 missing.append(f"listing of {server}: {wanted.public(f'{error}; Europe PMC: {second}')}")
@@ -180,7 +180,7 @@ def add_saved(store: Store, folder: Path) -> int:
     rows = list(highwire.read_pages(folder))
     with store.transaction() as db:
         db.executemany(
-            "INSERT OR IGNORE INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [astuple(row) for row in rows]
+            "INSERT OR IGNORE INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [row.values() for row in rows]
         )
     return len(rows)
 
