@@ -186,12 +186,19 @@ def connect(url: str, options: dict[str, str], base: Path) -> Store:
 
 
 def cloud_options(url: str, options: dict[str, str]) -> dict[str, Any]:
-    """fsspec's options for a DVC remote's: endpoint, profile, region, user, port."""
-    if not url.startswith("s3://"):
-        return {
-            key: int(value) if key == "port" else value for key, value in options.items() if key in ("user", "port")
-        }
+    """fsspec's options for a DVC remote's: endpoint, profile, region, keys; user, port, password, key file."""
     result: dict[str, Any] = {}
+    if url.startswith(("ssh://", "sftp://")):
+        for ours, theirs in (("user", "username"), ("password", "password"), ("passphrase", "passphrase")):
+            if ours in options:
+                result[theirs] = options[ours]
+        if "port" in options:
+            result["port"] = int(options["port"])
+        if "keyfile" in options:
+            result["client_keys"] = [str(Path(options["keyfile"]).expanduser())]
+        return result
+    if not url.startswith("s3://"):
+        return result
     if "endpointurl" in options:
         result["client_kwargs"] = {"endpoint_url": options["endpointurl"]}
     if "region" in options:

@@ -148,3 +148,22 @@ def test_a_remote_that_is_gone(repository: Path, tmp_path: Path, monkeypatch: py
         covidct.fetch("v1", repository, home=tmp_path / "home")
     with pytest.raises(download.FetchError, match="remote 'store': expected a folder, a URL or one of"):
         covidct.fetch("v1", repository, "store", home=tmp_path / "home")
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "expected"),
+    [
+        (
+            "ssh://host/store", {"user": "me", "port": "2222", "keyfile": "/k", "type": "x"},
+            {"username": "me", "port": 2222, "client_keys": ["/k"]},
+        ),
+        (
+            "s3://bucket/store", {"endpointurl": "http://x", "region": "eu", "profile": "p", "access_key_id": "k"},
+            {"client_kwargs": {"endpoint_url": "http://x", "region_name": "eu"}, "profile": "p", "key": "k"},
+        ),
+        ("gs://bucket/store", {"projectname": "x"}, {}),
+    ],
+)  # fmt: skip
+def test_options_of_a_remote(url: str, options: dict[str, str], expected: dict[str, object]) -> None:
+    """DVC's names for a remote's options become those of the file system."""
+    assert stores.cloud_options(url, options) == expected
