@@ -359,11 +359,12 @@ def core(pdfs: Path) -> None:
 
 @app.command()
 def memory(pdfs: Path, dpi: float = 300) -> None:
-    """The largest resident size of a worker, with pixels, for each PDF; the largest five."""
+    """The largest resident sizes of workers, with pixels, and pages a CPU second of theirs."""
+    import resource
     from dataclasses import asdict
 
     from harvest.document import Settings
-    from harvest.workers import Limits, run_all
+    from harvest.workers import Limits, close_all, run_all
 
     paths = sorted(pdfs.glob("*.pdf"))
     requests = [{"path": str(path.resolve()), "settings": asdict(Settings(dpi=dpi))} for path in paths]
@@ -371,6 +372,10 @@ def memory(pdfs: Path, dpi: float = 300) -> None:
     rows = sorted(((outcome.peak_mb, path.name) for path, outcome in zip(paths, outcomes, strict=True)), reverse=True)
     for peak, name in rows[:5]:
         print(f"{peak:7.0f} MB  {name}")
+    close_all()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    pages = sum(outcome.answer["pages"] for outcome in outcomes if outcome.answer)
+    print(f"{pages} pages, {pages / (used.ru_utime + used.ru_stime):.1f} pages per CPU second with pixels and start-up")
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def main(
                 print(done.stderr[-1500:])
             reasons["read"] += read
             for row in failed:
-                reasons[re.sub(r"[0-9]+|b'.*?'|\(.*?\)", "#", row["reason"])[:90]] += 1
+                reasons[re.sub(r"[0-9]+|b['\"].*?['\"]|\(.*?\)", "#", row["reason"])[:90]] += 1
             print(f"{start + 200:6d} in {took:.0f} s: {read} read, {len(whole)} failed", flush=True)
             subprocess.run(["rm", "-rf", str(pdfs), str(root / "out")], check=True)
     print(
