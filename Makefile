@@ -35,7 +35,6 @@ test: $(VENV)/.test ## create .venv, install the test extras, run the default su
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-label: $(VENV)/.test ## the Label Studio tests: a real server in its own environment, and headless Chromium
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[label-test]'
 	COVIDCT_LABEL=1 $(BIN)/python -m pytest -m label tests/curation/test_labelstudio.py
 
 check: $(VENV)/.dev ## format, lint and types

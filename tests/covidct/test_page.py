@@ -53,7 +53,7 @@ def dataset(folder: Path, count: int) -> Path:
 def browser() -> Iterator[Any]:
     """Headless Chromium."""
     if importlib.util.find_spec("playwright") is None:
-        pytest.skip("needs playwright: pip install 'covidct[label-test]'")
+        pytest.skip("needs playwright: pip install 'covidct[test]'")
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("needs Chromium on the PATH (apt-get install chromium)")
