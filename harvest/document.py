@@ -160,6 +160,7 @@ def extract(path: Path, settings: Settings) -> Extraction:
         for found in analysis.matches:
             layout = analysis.document.pages[found.page - 1]
             add_figure(result, pdf, layout, found, analysis, settings)
+            pymupdf.TOOLS.store_shrink(100)  # MuPDF would keep up to 256 MB of decoded pictures
         labels = [found.caption.label for found in analysis.matches]
         matched = {label.key for label in labels} | {label.whole for label in labels}
         lost = {c.label.key: c for c in analysis.captions if not c.is_table and c.label.key not in matched}

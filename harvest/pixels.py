@@ -153,9 +153,9 @@ def decoded(document: pymupdf.Document, xref: int) -> np.ndarray | None:
         pixmap = pymupdf.Pixmap(pymupdf.csRGB, pixmap)
     array: np.ndarray = np.frombuffer(pixmap.samples, np.uint8).reshape(pixmap.height, pixmap.width, pixmap.n)
     if pixmap.alpha:
-        alpha = array[:, :, -1:].astype(np.float32) / 255
-        # MuPDF's samples are premultiplied with alpha
-        array = np.clip(array[:, :, :-1] + (1 - alpha) * 255, 0, 255).astype(np.uint8)
+        # MuPDF's samples are premultiplied with alpha: white shows through by what alpha leaves
+        channels = [cv2.add(array[:, :, i], 255 - array[:, :, -1]) for i in range(array.shape[2] - 1)]
+        array = np.stack(channels, axis=2)
     return plain(array)
 
 
