@@ -201,8 +201,42 @@ def compared(groups: dict[str, Group]) -> Section | None:
         "Patients are resampled, the same ones for both models, and seeds where there are several. DeLong's p takes "
         f"the trainings as given. p values are not corrected for their number ({len(rows)})."
     )
-    text = ["Runs of one network, and the best run with every other. By hand: `covidct compare A B`."]
+    text = [
+        "Runs of one network, and the best run with every other. By hand: `covidct compare A B`.",
+        *(said for pair in pairs if (said := pretraining_helps(pair, groups))),
+    ]
     return Section("Are the models different?", text, [Table(header, rows, "Paired comparisons on test", note)])
+
+
+def pretraining_helps(pair: dict[str, Any], groups: dict[str, Group]) -> str:
+    """A sentence on a pair that differs by self-supervised pretraining: same network, same weights before; else none."""
+    names = [pair["a"], pair["b"]]
+    cards = [groups[name].middle.card for name in names]
+    before = [(card.get("start") or {}).get("recipe") or {} for card in cards]
+    if cards[0]["backbone"] != cards[1]["backbone"] or sum("chain" in recipe for recipe in before) != 1:
+        return ""
+    with_ssl = 0 if "chain" in before[0] else 1
+    init = str(before[with_ssl].get("init", "random"))
+    if cards[1 - with_ssl]["recipe"].get("init") != init:
+        return ""
+    sign = 1 if with_ssl == 0 else -1
+    auc = pair["bootstrap"]["auc"]
+    low, high = sorted(sign * value for value in auc["interval"])
+    means = [number(groups[names[at]].mean("auc")) for at in (with_ssl, 1 - with_ssl)]
+    if np.isnan(low):
+        verdict = "undefined"
+    elif low > 0:
+        verdict = "it helps on this test split"
+    elif high < 0:
+        verdict = "it does harm on this test split"
+    else:
+        verdict = "no difference can be told on this test split"
+    seeds = " and ".join(str(len(groups[names[at]].results)) for at in (with_ssl, 1 - with_ssl))
+    return (
+        f"Self-supervised pretraining ({names[with_ssl]}) against {init} weights without it ({names[1 - with_ssl]}): mean "
+        f"AUC {means[0]} against {means[1]} over {seeds} seeds, difference {sign * auc['difference']:+.3f} "
+        f"({low:+.3f} to {high:+.3f}): {verdict}."
+    )
 
 
 def _at_chosen(result: Result, name: str) -> str:

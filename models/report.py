@@ -40,7 +40,7 @@ def build(
     groups = results.group(found)
     checked = caveats.read_json(audit)
     parts = [
-        sections.headline(dataset, groups, checked.get("metrics", {}).get("shortcuts", {})),
+        sections.headline(dataset, groups, checked.get("metrics", {})),
         sections.table_one(dataset),
         sections.table_two(),
         *sections.paper_tables(dataset, groups, note),

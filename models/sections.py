@@ -36,8 +36,9 @@ NO_LUNG = {
 """shortcut baselines (covidct.checks) that stand in the headline table"""
 
 
-def headline(dataset: covidct.Dataset, groups: dict[str, Group], shortcuts: dict[str, Any]) -> Section:
-    """What was measured, and how to read it; what sees no lung stands in the same table."""
+def headline(dataset: covidct.Dataset, groups: dict[str, Group], audit: dict[str, Any]) -> Section:
+    """What was measured, and how to read it; what sees no lung (``audit``: its metrics) stands in the same table."""
+    shortcuts, scored = audit.get("shortcuts", {}), audit.get("shortcuts_scored", {})
     test = dataset.test.records
     lines = [
         "This is research software on pictures from publications. It is not a medical device: nothing here may be used "
@@ -59,6 +60,8 @@ def headline(dataset: covidct.Dataset, groups: dict[str, Group], shortcuts: dict
         "its deviation, and an interval over patients and seeds. The test split was read once per model, after "
         "everything was chosen on val."
     )
+    if shortcuts and scored:
+        note += f" What sees no lung was scored on {scored['images']} images ({scored['how']})."
     if not rows:
         lines.append("No model has been evaluated on this split yet: run `dvc repro evaluate`.")
         return Section("Results", lines)

@@ -253,6 +253,33 @@ def test_ssl_settings_and_transductive_use_are_told(world: Path) -> None:
     assert [figure.name for figure in section.figures] == ["encoders-x", "pretraining"]
 
 
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [
+        ((0.02, 0.3), "does harm"),  # a is the plain run: a better a is a worse pretraining
+        ((-0.3, -0.02), "helps"),
+        ((-0.1, 0.2), "no difference can be told"),
+        ((float("nan"), float("nan")), "undefined"),
+    ],
+)
+def test_the_page_says_whether_pretraining_helped(world: Path, interval: tuple[float, float], words: str) -> None:
+    split_hash = describe(covidct.load(world / "dataset"))["split_hash"]
+    (first, _), _ = results.collect(world / "evaluate", world / "finetune", split_hash)
+    plain = replace(first, card={**first.card, "recipe": {**first.card["recipe"], "init": "random"}})
+    recipe = {**first.card["recipe"], "init": "encoder:x"}
+    ssl = replace(
+        first, card={**first.card, "recipe": recipe, "start": {"recipe": {"init": "random", "chain": ["luna"]}}}
+    )
+    groups = {"plain": results.Group("plain", (plain,)), "ssl": results.Group("ssl", (ssl,))}
+    pair = {"a": "plain", "b": "ssl", "bootstrap": {"auc": {"difference": sum(interval) / 2, "interval": interval}}}
+    said = findings.pretraining_helps(pair, groups)
+    assert words in said
+    assert "pretraining (ssl) against random weights without it (plain)" in said
+    assert findings.pretraining_helps({**pair, "b": "plain"}, groups) == ""
+    other = replace(ssl, card={**ssl.card, "start": {"recipe": {"init": "imagenet", "chain": ["luna"]}}})
+    assert findings.pretraining_helps(pair, {**groups, "ssl": results.Group("ssl", (other,))}) == ""
+
+
 def test_only_runs_of_one_network_and_the_best_are_compared(world: Path) -> None:
     found, _ = results.collect(
         world / "evaluate", world / "finetune", describe(covidct.load(world / "dataset"))["split_hash"]
