@@ -209,7 +209,7 @@ def compared(groups: dict[str, Group]) -> Section | None:
 
 
 def pretraining_helps(pair: dict[str, Any], groups: dict[str, Group]) -> str:
-    """A sentence on a pair that differs by self-supervised pretraining: same network, same weights before; else none."""
+    """A sentence on a pair that differs by self-supervised pretraining: same network, same weights before it."""
     names = [pair["a"], pair["b"]]
     cards = [groups[name].middle.card for name in names]
     before = [(card.get("start") or {}).get("recipe") or {} for card in cards]
@@ -233,8 +233,8 @@ def pretraining_helps(pair: dict[str, Any], groups: dict[str, Group]) -> str:
         verdict = "no difference can be told on this test split"
     seeds = " and ".join(str(len(groups[names[at]].results)) for at in (with_ssl, 1 - with_ssl))
     return (
-        f"Self-supervised pretraining ({names[with_ssl]}) against {init} weights without it ({names[1 - with_ssl]}): mean "
-        f"AUC {means[0]} against {means[1]} over {seeds} seeds, difference {sign * auc['difference']:+.3f} "
+        f"Self-supervised pretraining ({names[with_ssl]}) against {init} weights without it ({names[1 - with_ssl]}): "
+        f"mean AUC {means[0]} against {means[1]} over {seeds} seeds, difference {sign * auc['difference']:+.3f} "
         f"({low:+.3f} to {high:+.3f}): {verdict}."
     )
 
