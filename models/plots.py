@@ -108,6 +108,7 @@ def reliability(bins: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
 
 def learning(histories: Mapping[str, Sequence[Mapping[str, float]]], chosen: Mapping[str, int]) -> str:
     """Validation AUC (a dot at the chosen epoch) and training loss by epoch."""
+    from matplotlib.ticker import MaxNLocator
 
     def draw(grid: Sequence[Axes]) -> None:
         for index, (name, rows) in enumerate(histories.items()):
@@ -121,13 +122,14 @@ def learning(histories: Mapping[str, Sequence[Mapping[str, float]]], chosen: Map
         grid[1].set_ylabel("loss on train")
         for axes in grid:
             axes.set_xlabel("epoch")
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
     return svg(draw, width=9.4, height=3.4, columns=2, legend=len(histories))
 
 
 def losses(histories: Mapping[str, Sequence[tuple[float, float, str]]]) -> str:
     """Loss of self-supervised pretraining: name → (epoch over all sets, loss, set); a dotted line where a set ends."""
+    from matplotlib.ticker import MaxNLocator
 
     def draw(grid: Sequence[Axes]) -> None:
         axes = grid[0]
@@ -138,7 +140,7 @@ def losses(histories: Mapping[str, Sequence[tuple[float, float, str]]]) -> str:
                 if before[2] != after[2]:
                     axes.axvline((before[0] + after[0]) / 2, color=colour, linewidth=0.8, linestyle=":")
         axes.set_xlabel("epoch, over all sets")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.set_ylabel("loss")
 
     return svg(draw, height=3.4, legend=len(histories))
