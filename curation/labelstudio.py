@@ -260,16 +260,14 @@ def _update(client: Any, project: int, changed: dict[int, Card]) -> None:
 
 
 def _update_reviewed(client: Any, project: int, task: int, card: Card) -> None:
-    """The same for a task with annotations: a proposal that one started from stays, so that the tie is kept."""
+    """The same for a task with annotations: its old proposals stay, because annotations started from them."""
     with speaking(f"updating {card.candidate_id}"):
-        started_from = {a.parent_prediction for a in client.annotations.list(id=task)}
-        for old in client.predictions.list(task=task, project=project):
-            if old.id not in started_from:
-                client.predictions.delete(id=old.id)
+        there = [(p.model_version, p.result) for p in client.predictions.list(task=task, project=project)]
         for new in card.predictions:
-            client.predictions.create(
-                task=task, model_version=new["model_version"], score=new["score"], result=new["result"]
-            )
+            if (new["model_version"], new["result"]) not in there:
+                client.predictions.create(
+                    task=task, model_version=new["model_version"], score=new["score"], result=new["result"]
+                )
         client.tasks.update(id=str(task), data=card.data)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -208,6 +209,30 @@ def _size(data: Mapping[str, Any]) -> tuple[int, int] | None:
     return (int(width), int(height)) if width.isdigit() and height.isdigit() else None
 
 
+def _time(record: Mapping[str, Any]) -> float:
+    """When it was made, in seconds; 0 where that is not said."""
+    try:
+        return datetime.fromisoformat(str(record.get("created_at"))).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def _started_from(task: Mapping[str, Any], annotation: Mapping[str, Any]) -> str:
+    """Version of the proposal that the annotation started from, ``""`` if from none.
+
+    Label Studio forgets the tie when a curator comes back to a draft; the regions then still say that they come from a
+    proposal, and it was the newest there was.
+    """
+    predictions = [p for p in task.get("predictions") or [] if isinstance(p, Mapping)]
+    parent = annotation.get("parent_prediction")
+    found = [p for p in predictions if p.get("id") == parent]
+    if not found and any(
+        str(item.get("origin", "")).startswith("prediction") for item in annotation.get("result") or []
+    ):
+        found = sorted((p for p in predictions if _time(p) <= _time(annotation)), key=_time)
+    return str(found[-1].get("model_version") or "") if found else ""
+
+
 def to_review(
     task: Mapping[str, Any], annotation: Mapping[str, Any], reviewer: str, adjudicated: bool = False
 ) -> Review:
@@ -230,8 +255,6 @@ def to_review(
         PanelReview.model_validate({"box": box, "label": label, "patient": answers.patients.get(region, "")})
         for region, (box, label) in in_order
     )
-    parent = annotation.get("parent_prediction")
-    predictions = [p for p in task.get("predictions") or [] if isinstance(p, Mapping)]
     lead = annotation.get("lead_time")
     return Review(
         candidate_id=candidate_id,
@@ -243,6 +266,6 @@ def to_review(
         mask="" if answers.mask is None else encode_mask(answers.mask),
         mask_kinds=tuple(kind for kind in ARTIFACT_KINDS if kind in answers.kinds),
         comment=answers.comment,
-        proposed_by=next((str(p.get("model_version") or "") for p in predictions if p.get("id") == parent), ""),
+        proposed_by=_started_from(task, annotation),
         adjudicated=adjudicated,
     )

@@ -180,6 +180,15 @@ def test_a_task_of_another_project_is_refused() -> None:
             to_review(task, annotation([YES]), "r")
 
 
+def test_an_annotation_that_lost_its_tie_is_traced_to_the_newest_proposal_before_it() -> None:
+    versions = [{"id": n, "model_version": f"v{n}", "created_at": f"2026-01-0{n}T00:00:00Z"} for n in (3, 1, 2)]
+    task = {**OURS, "predictions": versions}
+    for origin, made, version in (("prediction-changed", 2, "v2"), ("prediction", 9, "v3"), ("manual", 9, "")):
+        found = annotation([YES, box(origin=origin)], created_at=f"2026-01-0{made}T12:00:00Z")
+        assert to_review(task, found, "r").proposed_by == version
+    assert to_review(task, annotation([YES], parent_prediction=1), "r").proposed_by == "v1"
+
+
 def test_boxes_are_in_reading_order_and_texts_may_be_lists_or_not() -> None:
     low = box(id="b", value={"x": 0, "y": 60, "width": 20, "height": 20, "rectanglelabels": ["unclear"]})
     patient = {"id": "r", "type": "textarea", "from_name": "patient", "value": {"text": "P1 "}}
