@@ -6,7 +6,6 @@ A picture that does not look like a single-patient chest CT is said to be none a
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -25,7 +24,7 @@ from tqdm import tqdm
 
 import models
 from covidct import pictures
-from covidct.files import write_text
+from covidct.files import write_json, write_text
 from models import engine
 from models.reading import chosen_threshold, covid_index, evaluation
 
@@ -151,6 +150,17 @@ def heat_map(model: nn.Module, card: dict[str, Any], images: torch.Tensor, grey:
     return gradcam.write_overlay(model, card, images, grey, out)
 
 
+def about(card: dict[str, Any]) -> dict[str, Any]:
+    """Which model answered, so that a file of answers can be traced."""
+    return {
+        "backbone": card["backbone"],
+        "dataset": card["dataset"],
+        "threshold": chosen_threshold(card),
+        "licence": card["licence"],
+        "weights_sha256": card.get("weights_sha256", ""),
+    }
+
+
 def as_csv(rows: list[Prediction]) -> str:
     """CSV text of predictions."""
     import pandas as pd
@@ -194,7 +204,8 @@ def main(
     if out is None:
         show(rows)
     elif out.suffix == ".json":
-        write_text(out, json.dumps({"warning": WARNING, "predictions": [asdict(row) for row in rows]}, indent=2) + "\n")
+        found = {"warning": WARNING, "model": about(card), "predictions": [asdict(row) for row in rows]}
+        write_json(out, found)
     else:
         write_text(out, as_csv(rows))
     scored = sum(row.probability is not None for row in rows)

@@ -54,6 +54,7 @@ def test_says_it_is_no_medical_device(
     content = json.loads((tmp_path / "p.json").read_text())
     assert "Not a medical device" in content["warning"]
     assert len(content["predictions"]) == 48
+    assert content["model"]["weights_sha256"] == checkpoint.sha256(model / "model.safetensors")
 
 
 def test_what_is_no_ct_gets_no_score(
