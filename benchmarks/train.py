@@ -137,22 +137,24 @@ def ours(subset: covidct.Subset, name: str) -> Iterator[int]:
         epoch += 1
 
 
-def rate(steps: Iterator[int], count: int) -> float:
+def rate(steps: Iterator[int], count: int, clock: Callable[[], float]) -> float:
     """Images per second over ``count`` steps."""
-    begin = time.perf_counter()
+    begin = clock()
     images = sum(next(steps) for _ in range(count))
-    return images / (time.perf_counter() - begin)
+    return images / (clock() - begin)
 
 
-def best(make: dict[str, Callable[[], Iterator[int]]], steps: int, rounds: int) -> dict[str, float]:
+def best(
+    make: dict[str, Callable[[], Iterator[int]]], steps: int, rounds: int, warm: int, clock: Callable[[], float]
+) -> dict[str, float]:
     """Highest rate of each, the loops taking turns so that both see the same machine."""
     loops = {name: maker() for name, maker in make.items()}
     for loop in loops.values():
-        rate(loop, 2)  # kernels chosen, memory allocated
+        rate(loop, warm, clock)  # kernels chosen, memory allocated
     found = dict.fromkeys(loops, 0.0)
     for _ in range(rounds):
         for name, loop in loops.items():
-            found[name] = max(found[name], rate(loop, steps))
+            found[name] = max(found[name], rate(loop, steps, clock))
     return found
 
 
@@ -161,19 +163,24 @@ def main(
     networks: str = typer.Option("resnet18,resnet50,densenet169,efficientnet_b0,crnet"),
     steps: int = typer.Option(4, help="per round"),
     rounds: int = typer.Option(3),
+    warm: int = typer.Option(2, help="steps before the first round"),
     workers: int = typer.Option(0, help="DataLoader workers of the plain loop (the scripts of 2020: 0)"),
+    cpu_time: bool = typer.Option(False, help="count this process's processor time: for a machine that others use too"),
 ) -> None:
     """Print a Markdown table."""
     with tempfile.TemporaryDirectory() as folder:
         subset = (covidct.load(data_folder) if data_folder else drawn(Path(folder))).train
-        print(f"{torch.get_num_threads()} threads, batch {BATCH}, {SIZE}×{SIZE}, best of {rounds} × {steps} steps\n")
+        print(
+            f"{torch.get_num_threads()} threads, batch {BATCH}, {SIZE}×{SIZE}, best of {rounds} × {steps} steps, "
+            f"{'per second of processor time' if cpu_time else 'wall clock'}\n"
+        )
         print("| network | plain loop, images/s | ours, images/s | ratio | precision of ours |\n|---|---|---|---|---|")
         for name in networks.split(","):
             makers: dict[str, Callable[[], Iterator[int]]] = {
                 "plain": functools.partial(plain, subset, name, workers),
                 "ours": functools.partial(ours, subset, name),
             }
-            found = best(makers, steps, rounds)
+            found = best(makers, steps, rounds, warm, time.process_time if cpu_time else time.perf_counter)
             precision = engine.choose_precision("auto", False, name)
             ratio = found["ours"] / found["plain"]
             print(f"| {name} | {found['plain']:.1f} | {found['ours']:.1f} | {ratio:.2f} | {precision} |", flush=True)
