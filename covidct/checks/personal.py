@@ -17,8 +17,10 @@ from covidct.checks.model import Finding, Folder
 from covidct.checks.people import cases
 from covidct.matching.features import Array
 
-LABEL = re.compile(r"\b(?:n?covid|c[o0]v[il1]d|sars[\s-]*c[o0]v|2019[\s-]*n?c[o0]v|ncp\b|pneumonia)", re.I)
-"""a disease named in the picture: a classifier can read it; O and I as Tesseract sees them"""
+LABEL = re.compile(
+    r"\b(?:n?c[o0]v[il1]d|sars[\s-]*c[o0]v|2019[\s-]*n?c[o0]v|ncp\b|pneumonia|\w{0,2}v[il1]d\s?-\s?(?:19|2\w))", re.I
+)
+"""a disease named in the picture, which a classifier can read; O and I as Tesseract sees them, its start cut off"""
 SEVERE = ("date of birth", "name", "id")
 
 

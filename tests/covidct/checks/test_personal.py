@@ -62,3 +62,20 @@ def test_a_date_of_birth_drawn_into_a_picture_is_read(folder_of, draw) -> None:
 
 def test_masking_keeps_the_form_only() -> None:
     assert personal.masked("DOB: 03/11/1952 Müller") == "AAA: 00/00/0000 AAAAAA"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("COVID-2019 No. 38", True),
+        ("VID-2U", True),
+        ("IVID-2013", True),
+        ("C0V1D-19", True),
+        ("2019-nCoV", True),
+        ("David 19", False),
+        ("VIDEO 2", False),
+        ("IM 19", False),
+    ],
+)
+def test_a_disease_is_known_as_tesseract_sees_it(text: str, named: bool) -> None:
+    assert bool(personal.LABEL.search(text)) is named
