@@ -87,10 +87,15 @@ def info(version: Annotated[str, typer.Argument(help="version or folder")] = "")
 def check(version: Annotated[str, typer.Argument(help="version or folder")], documents: bool = False) -> None:
     """Prove that no patient and no picture is in two splits, or list the violations (exit status 1)."""
     try:
-        records = load(version).records
+        found = load(version)
     except ERRORS as error:
         raise fail(error) from error
+    records = found.records
     say().print(splits.proof(records, documents))
+    for name, off in splits.deviation(records, found.info.get("ratios") or splits.RATIOS).items():
+        say().print(
+            f"  {name}: {off['images']:+.1%} of the images, {off['patients']:+.1%} of the patients off its share"
+        )
     if splits.check(records, documents):
         raise typer.Exit(1)
 

@@ -352,6 +352,14 @@ def test_a_second_clone_with_git_and_a_folder(dvc_repository: Path, shared_datas
     assert read_records(tmp_path / "got" / "records.csv").equals(ds.records)
     run(tmp_path, *dvc, "artifacts", "get", "-q", str(folder), "covid-ct", "--rev", "v1.0.0", "-o", "artifact")
     assert (tmp_path / "artifact" / "manifest.csv").read_bytes() == (tmp_path / "got" / "manifest.csv").read_bytes()
+    run(clone, *dvc, "import", "-q", str(folder), "releases/v1", "-o", "imported", "--rev", "covid-ct@v1.0.0")
+    assert "rev: covid-ct@v1.0.0" in (clone / "imported.dvc").read_text()
+    assert (clone / "imported" / "manifest.csv").read_bytes() == (tmp_path / "got" / "manifest.csv").read_bytes()
+    api = (
+        "import dvc.api; print(len(dvc.api.read('releases/v1/records.csv', repo=r'{0}').splitlines()),"
+        "dvc.api.artifacts_show('covid-ct', repo=r'{0}')['path'])"
+    )
+    assert run(tmp_path, sys.executable, "-c", api.format(folder)).split() == ["25", "releases/v2"]
     # the remote is gone: what was tried is said, and a named one helps
     (tmp_path / "store").rename(tmp_path / "moved")
     bare = tmp_path / "bare"
