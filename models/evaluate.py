@@ -139,16 +139,24 @@ def evaluate(
     device: str = "cpu",
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Predictions of val and test, and the metrics of test. Raises DataError for an empty split."""
+    scores = {
+        name: predict(model, card, getattr(dataset, name), batch=batch, device=device) for name in ("val", "test")
+    }
+    return summarise(dataset, card, scores, replicates=replicates, seed=seed)
+
+
+def summarise(
+    dataset: covidct.Dataset,
+    card: dict[str, Any],
+    scores: dict[str, np.ndarray],
+    *,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Predictions table and metrics of P(COVID) for ``val`` and ``test``, in the order of their records."""
     threshold = chosen_threshold(card)
-    tables = []
-    found: dict[str, Any] = {}
-    for name in ("val", "test"):
-        subset: Subset = getattr(dataset, name)
-        scores = predict(model, card, subset, batch=batch, device=device)
-        tables.append(predictions(subset, scores, threshold))
-        if name == "test":
-            data.check_classes(torch.from_numpy(subset.labels.copy()), "test")
-            found = report(subset, scores, threshold, replicates=replicates, seed=seed)
+    tables = [predictions(getattr(dataset, name), values, threshold) for name, values in scores.items()]
+    data.check_classes(torch.from_numpy(dataset.test.labels.copy()), "test")
     recipe = card["recipe"]
     summary: dict[str, Any] = {
         "positive": "COVID",
@@ -156,7 +164,7 @@ def evaluate(
         "transductive": transductive(card),
         "dataset": data.describe(dataset),
         "threshold": threshold,
-        "test": found,
+        "test": report(dataset.test, scores["test"], threshold, replicates=replicates, seed=seed),
         "training": card.get("training", {}),
     }
     return pd.concat(tables, ignore_index=True), summary
