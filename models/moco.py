@@ -135,7 +135,8 @@ class MoCo(nn.Module):
     @torch.no_grad()
     def momentum_update(self) -> None:
         """Eq. 2: θ_k ← m·θ_k + (1 − m)·θ_q. Batch norm's running statistics are each encoder's own."""
-        keys, queries = list(self.key.parameters()), list(self.query.parameters())
+        keys: list[Tensor] = list(self.key.parameters())
+        queries: list[Tensor] = list(self.query.parameters())
         torch._foreach_mul_(keys, self.momentum)
         torch._foreach_add_(keys, queries, alpha=1 - self.momentum)
 
