@@ -331,7 +331,8 @@ def probabilities(
 
 def is_ours(error: BaseException) -> bool:
     """True for errors whose message is written for the user; anything else is a fault and keeps its traceback."""
-    return isinstance(error, OSError) or type(error).__module__.split(".")[0] in ("models", "covidct")
+    # A module that is run with python -m is called __main__, and so are the errors it defines
+    return isinstance(error, OSError) or type(error).__module__.split(".")[0] in ("models", "covidct", "__main__")
 
 
 def _agreed(fabric: Fabric, decision: bool) -> bool:
