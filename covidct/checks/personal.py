@@ -6,6 +6,7 @@ checked*, which is not the same as clean, and the release gate refuses.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ class Reading:
     cases: list[str] = field(default_factory=list)
     boxes: list[tuple[int, int, int, int]] = field(default_factory=list)
     """of the words around every piece, pixels"""
+    label_boxes: list[tuple[int, int, int, int]] = field(default_factory=list)
+    """of the words around every disease name"""
     unread: str = ""
 
 
@@ -55,7 +58,8 @@ def read_all(folder: Folder, jobs: int = -1) -> list[Reading]:
         except personal.NotChecked as error:
             return Reading(unread=str(error))
 
-    # the work is done by the program tesseract, one process a picture: threads suffice
+    # the work is done by the program tesseract, one process a picture: threads suffice, and its own would only wait
+    os.environ.setdefault("OMP_THREAD_LIMIT", "1")
     readings = joblib.Parallel(n_jobs=jobs, prefer="threads")(joblib.delayed(one)(i) for i in range(len(folder.items)))
     unread = [i for i, reading in enumerate(readings) if reading.unread]
     if unread:
@@ -78,6 +82,7 @@ def read(grey: Array, lines: Callable[[Array], Sequence[Any]], personal: Callabl
         reading.boxes += [box for _, box in words] if pieces else []
         if LABEL.search(text):
             reading.labels.append(text)
+            reading.label_boxes += [box for _, box in words]
         reading.cases += cases(text)
     return reading
 
@@ -96,7 +101,7 @@ def check(folder: Folder, readings: Sequence[Reading]) -> list[Finding]:
                 folder.names(members),
                 f"{len(members)} images show {_article(kind)}, e.g. {next(iter(texts.values()))[0]!r}",
                 "crop it off or mask it before anything is handed on; look at the files themselves, not only here",
-                {"kind": kind, "texts": texts},
+                {"kind": kind, "texts": texts, "boxes": {folder.items[i].name: readings[i].boxes for i in members}},
             )
         )
     named = [i for i, reading in enumerate(readings) if reading.labels]
@@ -108,7 +113,11 @@ def check(folder: Folder, readings: Sequence[Reading]) -> list[Finding]:
                 folder.names(named),
                 f"{len(named)} images have the label burned in, e.g. {readings[named[0]].labels[0]!r}",
                 "crop it off or mask it: a classifier can read it",
-                {"kind": "label", "texts": {folder.items[i].name: readings[i].labels for i in named}},
+                {
+                    "kind": "label",
+                    "texts": {folder.items[i].name: readings[i].labels for i in named},
+                    "boxes": {folder.items[i].name: readings[i].label_boxes for i in named},
+                },
             )
         )
     folder.metrics["burned_in"] = {

@@ -60,14 +60,16 @@ def check(folder: Folder) -> list[Finding]:
     gain = turned([view.stamp for view in views])
     over = [i for i in np.argsort(-gain, kind="stable").tolist() if gain[i] > TURNED]
     found = []
-    for members, evidence, remedy in (
+    for members, what, evidence, remedy in (
         (
             wrong,
+            "window",
             "no lung tissue can be seen: a soft-tissue, bone or angiography window, or hardly any lung",
             "take the slice in a lung window, or leave it out",
         ),
         (
             over,
+            "turned",
             "the lungs resemble the other pictures more when turned over: prone or upside down",
             "a person decides; turn it, and note the position",
         ),
@@ -80,7 +82,7 @@ def check(folder: Folder) -> list[Finding]:
                     folder.names(members),
                     f"{len(members)} images: {evidence}",
                     remedy,
-                    _by_class(folder, members),
+                    _by_class(folder, members) | {"what": what},
                 )
             )
     return found + _by_curation(folder)
@@ -98,9 +100,15 @@ def _by_curation(folder: Folder) -> list[Finding]:
     strange = [i for i in indices if score(folder.grey(i)) < CHEST]
     several = [i for i in indices if len(find_panels(folder.grey(i))) > 1]
     found = []
-    for members, severity, evidence, remedy in (
-        (strange, "warning", "does not look like one chest CT slice", "a person decides"),
-        (several, "note", "looks like more than one panel", "cut it into its panels, or crop the rest of another one"),
+    for members, severity, what, evidence, remedy in (
+        (strange, "warning", "body part", "does not look like one chest CT slice", "a person decides"),
+        (
+            several,
+            "note",
+            "panels",
+            "looks like more than one panel",
+            "cut it into its panels, or crop the rest of another one",
+        ),
     ):
         if members:
             found.append(
@@ -110,7 +118,7 @@ def _by_curation(folder: Folder) -> list[Finding]:
                     folder.names(members),
                     f"{len(members)} images: {evidence}",
                     remedy,
-                    _by_class(folder, members),
+                    _by_class(folder, members) | {"what": what},
                 )
             )
     return found

@@ -118,7 +118,7 @@ def test_personal_data_is_masked_where_it_is_known_to_be(records: pd.DataFrame) 
 
 def test_views(records: pd.DataFrame) -> None:
     rows = [finding("not-a-lung-view", "e", severity="warning", what="body part"),
-            finding("not-a-lung-view", "f", severity="note", what="window")]  # fmt: skip
+            finding("not-a-lung-view", "f", severity="note", what="panels")]  # fmt: skip
     made = cleaning.plan(records, rows)
     assert fates(made) == {"e": "held out"}
     assert [row.action for row in made.actions] == ["held out", "flagged"]
