@@ -17,7 +17,7 @@ from curation.raster import ImageError, check, chroma, grey, squeeze
 
 Treatment = Literal["none", "repair", "crop", "drop"]
 VERSION = "artifacts-2"
-SURE, LIKELY = 0.8, 0.4
+SURE, LIKELY = 0.5, 0.3
 """chance from which a pixel starts a mark, and from which it belongs to one that has started"""
 WORK = 768
 """pixels of the longer side at which marks are looked for"""

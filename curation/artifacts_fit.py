@@ -2,7 +2,7 @@
 
 Reads: folders of clean single chest CTs (8-bit grey; LUNA16 slices were used) and drawn chest CTs of the sample corpus.
 Writes: ``artifacts.npz`` (16-bit numbers, under 1 MB) and prints what it reaches on subjects kept out.
-Guarantees: one seed and one thread give the same numbers; a subject is in training or in validation, never in both.
+Guarantees: same seed, workers and machine, same numbers; a subject is in training or in validation, never in both.
 """
 
 from __future__ import annotations
@@ -129,26 +129,39 @@ def loss_of(logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) ->
     return 4 * cross + (1 - overlap)
 
 
-def learn(slices: list[np.ndarray], steps: int, batch: int, rate: float, seed: int) -> Strokes:
-    """Train for ``steps`` batches with Adam and one cycle of the learning rate."""
+class Pieces(torch.utils.data.IterableDataset[tuple[np.ndarray, np.ndarray, np.ndarray]]):
+    """`pieces` for a data loader: every worker has a stream of its own."""
+
+    def __init__(self, slices: list[np.ndarray], seed: int) -> None:
+        self.slices, self.seed = slices, seed
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        worker = torch.utils.data.get_worker_info()
+        cv2.setNumThreads(1)
+        return pieces(self.slices, np.random.default_rng([self.seed, 1, worker.id if worker else 0]))
+
+
+def learn(
+    slices: list[np.ndarray], steps: int, batch: int, rate: float, seed: int, workers: int, device: str
+) -> Strokes:
+    """Train for ``steps`` batches with Adam and one cycle of the learning rate; ``workers`` draw the marks."""
     torch.manual_seed(seed)
-    network = Strokes()
+    network = Strokes().to(device)
     optimiser = torch.optim.Adam(network.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
-    stream = pieces(slices, np.random.default_rng([seed, 1]))
+    stream = iter(torch.utils.data.DataLoader(Pieces(slices, seed), batch_size=batch, num_workers=workers))
     mean = 1.0
     for step in range(steps):
-        drawn = [next(stream) for _ in range(batch)]
-        x, target, weight = (torch.from_numpy(np.stack([d[i] for d in drawn])) for i in range(3))
+        x, target, weight = (part.to(device) for part in next(stream))
         loss = loss_of(network(x), target, weight)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         schedule.step()
-        mean += 0.02 * (float(loss.detach()) - mean)
         if (step + 1) % 50 == 0:
+            mean += 0.2 * (float(loss.detach()) - mean)
             log.info("step %d of %d: loss %.4f", step + 1, steps, mean)
-    return network.eval()
+    return network.eval().cpu()
 
 
 def subject_of(path: Path) -> str:
@@ -174,20 +187,21 @@ def phantoms(count: int, seed: int) -> list[np.ndarray]:
 def main(
     slices: Annotated[list[Path], typer.Option(help="folder of clean single chest CTs; repeat")],
     out: Annotated[Path, typer.Option(help="file to write")] = Path("curation/artifacts.npz"),
-    steps: Annotated[int, typer.Option(help="batches")] = 1600,
-    batch: Annotated[int, typer.Option(help="crops per batch")] = 8,
+    steps: Annotated[int, typer.Option(help="batches")] = 6000,
+    batch: Annotated[int, typer.Option(help="crops per batch")] = 16,
     rate: float = 0.006,
+    workers: Annotated[int, typer.Option(help="processes that draw marks; 0: none beside this one")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     drawn: Annotated[int, typer.Option(help="drawn chest CTs beside the given ones")] = 60,
     seed: int = 0,
 ) -> None:
     """Learn what a mark looks like."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    torch.set_num_threads(1)
     paths = sorted(p for folder in slices for p in folder.rglob("*.png"))
     kept = [p for p in paths if zlib.crc32(subject_of(p).encode()) % 5]
     learned_from = [grey(read(p)) for p in kept] + phantoms(drawn, seed)
     log.info("%d slices; %d of other subjects kept out for the benchmark", len(learned_from), len(paths) - len(kept))
-    network = learn(learned_from, steps, batch, rate, seed)
+    network = learn(learned_from, steps, batch, rate, seed, workers, device)
     np.savez_compressed(out, **numbers(network))  # type: ignore[arg-type]
     log.info("%d bytes -> %s", out.stat().st_size, out)
 

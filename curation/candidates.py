@@ -12,6 +12,7 @@ data is
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -224,6 +225,7 @@ def main(
 ) -> None:
     """Propose panels, artifacts, labels and patients for every figure that may hold a chest CT."""
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+    os.environ.setdefault("OMP_THREAD_LIMIT", "1")  # figures are done side by side: one thread for each Tesseract
     options = Options(min_score, repair_limit, drop_limit, check_personal)
     if check_personal and not personal.available():
         log.warning("Tesseract is not installed: personal data is marked 'not checked', and a release is refused")
