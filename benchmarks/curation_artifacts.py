@@ -68,7 +68,8 @@ def clean_slices(name: str, slices: list[np.ndarray]) -> None:
 
 def release(folder: Path, save: Path | None) -> None:
     """Count flagged pictures and write contact sheets with the mask in red."""
-    flagged, others = [], []
+    flagged: list[tuple[Path, np.ndarray, np.ndarray]] = []
+    others: list[tuple[Path, np.ndarray, np.ndarray]] = []
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
         image = read(path)
         mask = find(image)

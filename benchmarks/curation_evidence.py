@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +34,7 @@ def captions_in(value: Any) -> list[str]:
     return [text for text in own if len(text) > 10] + [t for v in value.values() for t in captions_in(v)]
 
 
-def show(name: str, labels: list[str]) -> None:
+def show(name: str, labels: Sequence[str]) -> None:
     counts = Counter(labels)
     shares = "  ".join(f"{label} {counts[label]} ({counts[label] / max(len(labels), 1):.1%})" for label in
                        ("COVID", "unclear", "NonCOVID"))  # fmt: skip

@@ -297,10 +297,10 @@ def mark(image: np.ndarray, rng: Rng, count: int | None = None, kinds: tuple[str
             if edge < 0.04 and kind in ("letter", "word") and solid.any():
                 x, y, w, h = cv2.boundingRect(solid)
                 around[max(0, y - 3) : y + h + 3, max(0, x - 3) : x + w + 3] = 1
-            shown = shown * (1 - around[..., None]) + contrast * around[..., None]
+            shown = (shown * (1 - around[..., None]) + contrast * around[..., None]).astype(np.float32)
             covered = np.maximum(covered, around)
-        cover = cover * np.float32(1 if rng.random() < 0.85 else rng.uniform(0.6, 0.95))
-        shown = shown * (1 - cover[..., None]) + colour * cover[..., None]
+        cover = np.multiply(cover, 1 if rng.random() < 0.85 else rng.uniform(0.6, 0.95), dtype=np.float32)
+        shown = (shown * (1 - cover[..., None]) + colour * cover[..., None]).astype(np.float32)
         covered = np.maximum(covered, cover)
         coloured |= bool(np.ptp(colour) > 0)
     pixels = np.round(shown).astype(np.uint8)
