@@ -24,6 +24,8 @@ NAMES_COVID = re.compile(
 )
 DECISIONS = ("keep", "hold", "remove", "COVID", "NonCOVID")
 OUT = ("removed", "held out")
+MARKED = 0.001
+"""share of a picture from which it counts as annotated: one arrow in a picture of 300 x 400 pixels"""
 HELD_VIEWS = ("body part", "panels")
 """views that are no single chest picture; another window or orientation stays, with a flag"""
 
@@ -206,7 +208,7 @@ def _copies(made: Plan, rows: Iterable[dict[str, Any]], private: set[str], marks
     def rank(name: str) -> tuple[Any, ...]:
         size = int(made.of(name, "width")) * int(made.of(name, "height"))
         test = made.of(name, "split") == "test"
-        return (name in private, round(marks(name), 3), not test, -size, name)
+        return (name in private, marks(name) > MARKED, not test, -size, name)
 
     near: dict[str, dict[str, tuple[str, str]]] = {}
     for (a, b), why in edges.items():
