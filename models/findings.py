@@ -217,7 +217,8 @@ def pretraining_helps(pair: dict[str, Any], groups: dict[str, Group]) -> str:
         return ""
     with_ssl = 0 if "chain" in before[0] else 1
     init = str(before[with_ssl].get("init", "random"))
-    if cards[1 - with_ssl]["recipe"].get("init") != init:
+    same = all(cards[0]["recipe"].get(name) == cards[1]["recipe"].get(name) for name in ("frozen", "rotation"))
+    if cards[1 - with_ssl]["recipe"].get("init") != init or not same:
         return ""
     sign = 1 if with_ssl == 0 else -1
     auc = pair["bootstrap"]["auc"]
@@ -233,7 +234,7 @@ def pretraining_helps(pair: dict[str, Any], groups: dict[str, Group]) -> str:
         verdict = "no difference can be told on this test split"
     seeds = " and ".join(str(len(groups[names[at]].results)) for at in (with_ssl, 1 - with_ssl))
     return (
-        f"Self-supervised pretraining ({names[with_ssl]}) against {init} weights without it ({names[1 - with_ssl]}): "
+        f"Self-supervised pretraining ({names[with_ssl]}) against the same weights without it ({names[1 - with_ssl]}): "
         f"mean AUC {means[0]} against {means[1]} over {seeds} seeds, difference {sign * auc['difference']:+.3f} "
         f"({low:+.3f} to {high:+.3f}): {verdict}."
     )

@@ -207,12 +207,13 @@ def differs(found: Group) -> str:
     card = found.middle.card
     recipe = card["recipe"]
     notes = _unlike(recipe, FINETUNING)
-    init = str(recipe.get("init", ""))
+    before = card.get("start")
+    first = before.get("recipe", {}) if isinstance(before, dict) else recipe
+    init = str(first.get("init", ""))
     if init.startswith("file:"):
         notes.append("weights from a file")
     if init.startswith("partial:"):
-        notes.append("incomplete ImageNet weights")
-    before = card.get("start")
+        notes.append("weights from an incomplete file")
     if isinstance(before, dict) and before.get("recipe", {}).get("chain"):
         ssl = before["recipe"]
         stated = [f"{WORDS.get(name, name)} {_plain(ssl[name])}" for name in UNSTATED if name in ssl]
@@ -220,6 +221,14 @@ def differs(found: Group) -> str:
     if found.middle.summary.get("transductive"):
         notes.append("SSL saw val and test pictures (transductive)")
     return "; ".join(notes)
+
+
+def weights_in_words(init: str) -> str:
+    """``random (Kaiming)``, ``ImageNet``, or a file's name without its folder."""
+    kind, _, path = init.partition(":")
+    if not path:
+        return {"random": "random (Kaiming)", "imagenet": "ImageNet"}.get(init, init)
+    return f"{Path(path).name}{' (incomplete)' if kind == 'partial' else ''}"
 
 
 def _unlike(recipe: dict[str, Any], paper: dict[str, float]) -> list[str]:

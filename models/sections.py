@@ -70,7 +70,7 @@ def headline(dataset: covidct.Dataset, groups: dict[str, Group], audit: dict[str
         "pictures, `covidct compare A B` compares two runs."
     )
     figures = [
-        Figure("auc", "AUC on test with its interval; the paper's figure where it has one", _forest(groups, shortcuts))
+        Figure("auc", "AUC on test with its interval; diamonds: the paper's figures", _forest(groups, shortcuts))
     ]
     tables = [Table(header, rows, "Test split", note, strong=(2,)), recipes(groups)]
     return Section("Results", lines, tables, figures)
@@ -99,9 +99,9 @@ def begins(card: dict[str, Any]) -> str:
     """Initial weights in words."""
     before, init = card.get("start"), str(card["recipe"].get("init", ""))
     if not isinstance(before, dict):
-        return {"random": "random (Kaiming)", "imagenet": "ImageNet"}.get(init, init)
+        return results.weights_in_words(init)
     recipe = before.get("recipe", {})
-    first = {"random": "random", "imagenet": "ImageNet"}.get(str(recipe.get("init")), str(recipe.get("init")))
+    first = results.weights_in_words(str(recipe.get("init", "")))
     names = {"luna": "LUNA", "covidct": "COVID-CT train"}
     chain = [f"SSL on {names.get(name, name)}" for name in recipe.get("chain", [])] or ["LNM"]
     return " → ".join([first, *chain])

@@ -246,7 +246,7 @@ def test_ssl_settings_and_transductive_use_are_told(world: Path) -> None:
     told = results.differs(group)
     assert "SSL: size 64 (224), epochs 3, temperature 0.2" in told
     assert "transductive" in told
-    assert sections.begins(card) == "random → SSL on LUNA → SSL on COVID-CT train"
+    assert sections.begins(card) == "random (Kaiming) → SSL on LUNA → SSL on COVID-CT train"
     assert findings._pretraining({"x": group}) == {"crnet-random-luna-covidct": [(1, 2.0, "luna"), (2, 1.0, "covidct")]}
     section = findings.encoders({"x": group})
     assert section is not None
@@ -274,10 +274,16 @@ def test_the_page_says_whether_pretraining_helped(world: Path, interval: tuple[f
     pair = {"a": "plain", "b": "ssl", "bootstrap": {"auc": {"difference": sum(interval) / 2, "interval": interval}}}
     said = findings.pretraining_helps(pair, groups)
     assert words in said
-    assert "pretraining (ssl) against random weights without it (plain)" in said
+    assert "pretraining (ssl) against the same weights without it (plain)" in said
     assert findings.pretraining_helps({**pair, "b": "plain"}, groups) == ""
     other = replace(ssl, card={**ssl.card, "start": {"recipe": {"init": "imagenet", "chain": ["luna"]}}})
     assert findings.pretraining_helps(pair, {**groups, "ssl": results.Group("ssl", (other,))}) == ""
+
+
+def test_files_are_named_without_their_folder() -> None:
+    assert results.weights_in_words("partial:/somebody/here/net.pth") == "net.pth (incomplete)"
+    assert results.weights_in_words("file:here/net.pth") == "net.pth"
+    assert results.weights_in_words("imagenet") == "ImageNet"
 
 
 def test_only_runs_of_one_network_and_the_best_are_compared(world: Path) -> None:
