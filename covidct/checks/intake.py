@@ -13,50 +13,10 @@ from typing import Any
 
 from covidct import joins, pictures
 from covidct.checks.model import AuditError, Finding, Folder, Item, date_of
-from covidct.records import TableError, read_records
+from covidct.checks.tables import FIELDS, SPLIT_NAMES, mismatch, read_lists, read_tables
 
 MAX_FILES = 200_000
 POSITIVE = re.compile(r"^(ct[ _-]?)?(covid([ _-]?19)?|sars[ _-]?cov[ _-]?2|positive|pos|1(\.0)?|true|yes)$", re.I)
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
-FIELDS: dict[str, tuple[str, ...]] = {
-    "file": (
-        "file",
-        "file name",
-        "filename",
-        "file_name",
-        "image",
-        "image name",
-        "image_name",
-        "image_id",
-        "path",
-        "name",
-    ),
-    "label": ("label", "class", "label_name", "category", "diagnosis", "target", "covid"),
-    "patient": ("patient_id", "patient id", "patient", "subject", "subject_id", "case"),
-    "split": ("split", "set", "fold", "subset", "partition"),
-    "document": ("document_id", "document", "paper", "article", "study"),
-    "source": ("source", "origin", "dataset"),
-    "caption": ("caption", "captions", "description"),
-    "evidence": ("evidence",),
-    "age": ("age",),
-    "sex": ("sex", "gender"),
-    "doi": ("doi",),
-    "licence": ("licence", "license"),
-    "date": ("date", "published"),
-    "document_type": ("document_type", "type"),
-    "basis": ("patient_basis",),
-    "severity": ("severity",),
-    "other_diseases": ("other diseases", "other_diseases"),
-}
 
 
 def read_folder(root: Path) -> Folder:
@@ -111,13 +71,13 @@ def _generic(root: Path, files: list[Path]) -> Folder:
     folder = Folder(root, [], "records" if ours else "folder")
     names = names_of(root, files)
     _twice(folder, files, names)
-    rows = _tables(root, files, folder, ours)
-    lists = {} if ours else _lists(root, files, folder)
+    rows = read_tables(root, files, folder, ours)
+    lists = {} if ours else read_lists(root, files, folder)
     if ours:  # what lies beside the table but not in it is no part of the dataset
         stray = [path for path in files if path not in rows]
         if stray and rows:
             folder.add(
-                _mismatch(
+                mismatch(
                     "warning",
                     [names[p] for p in stray],
                     "pictures on disk that the table does not list",
@@ -181,12 +141,12 @@ class _Labels:
         found = []
         if self.odd:
             found.append(
-                _mismatch("error", self.odd, "labels outside {0, 1}", "1 is COVID, 0 is NonCOVID; mend the table")
+                mismatch("error", self.odd, "labels outside {0, 1}", "1 is COVID, 0 is NonCOVID; mend the table")
             )
         if self.seen and len(set(self.seen.values())) == 1:
             only = ", ".join(sorted(self.seen))
             found.append(
-                _mismatch(
+                mismatch(
                     "warning",
                     [],
                     f"only one class is present ({only})",
@@ -196,102 +156,6 @@ class _Labels:
         return found
 
 
-def _tables(root: Path, files: list[Path], folder: Folder, ours: bool) -> dict[Path, dict[str, str]]:
-    """Row of each picture from every table that has a column of file names."""
-    tables = (
-        [root / "records.csv"]
-        if ours
-        else [p for p in sorted(root.rglob("*")) if p.suffix.lower() in (".csv", ".xlsx")]
-    )
-    by_name = {path.relative_to(root).as_posix(): path for path in files}
-    full, short = joins.Names(by_name), joins.Names(dict.fromkeys(p.name for p in files))
-    single = {path.name: path for path in files}
-    rows: dict[Path, dict[str, str]] = {}
-    if ours:
-        try:
-            read_records(root / "records.csv")
-        except TableError as error:
-            folder.add(_mismatch("error", [], str(error), "mend the table; the audit goes on with what can be read"))
-    for table in tables:
-        try:
-            content = joins.read_table(table)
-            columns = {
-                key: joins.column(content, spellings, table, required=False) for key, spellings in FIELDS.items()
-            }
-        except (joins.JoinError, OSError) as error:
-            folder.add(_mismatch("warning", [], str(error), "mend or remove the table"))
-            continue
-        if not columns["file"]:
-            continue
-        unknown, twice = [], []
-        for line in content:
-            stated = line[columns["file"]]
-            key, _ = full.find(stated)
-            path = by_name.get(key) or single.get(short.find(Path(stated).name)[0]) if stated else None
-            if path is None:
-                unknown.append(stated or f"row {line['']} of {table.name}")
-            elif path in rows and table.name == "records.csv":
-                twice.append(stated)
-            else:
-                rows[path] = (
-                    rows.get(path, {})
-                    | {key: line[name] for key, name in columns.items() if name}
-                    | {k: line[k] for k in ("page", "xref", "inpainted_fraction") if k in line}
-                )
-        if unknown:
-            folder.add(
-                _mismatch(
-                    "error" if ours else "warning",
-                    unknown,
-                    f"{table.name} names {len(unknown)} pictures that are not there",
-                    "restore the files or remove the rows",
-                )
-            )
-        if twice:
-            folder.add(
-                _mismatch(
-                    "error", twice, f"{table.name} has several rows for one picture", "keep one row for each picture"
-                )
-            )
-    return rows
-
-
-def _lists(root: Path, files: list[Path], folder: Folder) -> dict[Path, str]:
-    """Split of each picture from lists like ``train.txt`` or ``testCT_COVID.txt``."""
-    names, single = joins.Names(dict.fromkeys(p.name for p in files)), {path.name: path for path in files}
-    splits: dict[Path, str] = {}
-    for text in sorted(root.rglob("*.txt")):
-        match = re.match(
-            r"(train|val|valid|test)(?![a-z])", re.sub("(ct|_).*", "", text.stem, flags=re.I) or text.stem, re.I
-        )
-        if not match:
-            continue
-        split = SPLIT_NAMES[match[1].casefold()]
-        unknown, both = [], []
-        for line in joins.read_list(text):
-            name, _ = names.find(Path(line).name)
-            if not name:
-                unknown.append(line)
-            elif splits.setdefault(single[name], split) != split:
-                both.append(name)
-        if unknown:
-            folder.add(
-                _mismatch(
-                    "error", unknown, f"{text.name} lists {len(unknown)} pictures that are not there", "mend the list"
-                )
-            )
-        if both:
-            folder.add(
-                _mismatch(
-                    "error",
-                    both,
-                    f"{text.name} lists pictures that another split lists too",
-                    "one split for each picture",
-                )
-            )
-    return splits
-
-
 def _twice(folder: Folder, files: list[Path], names: dict[Path, str]) -> None:
     same: dict[str, list[str]] = {}
     for path in files:
@@ -299,7 +163,7 @@ def _twice(folder: Folder, files: list[Path], names: dict[Path, str]) -> None:
     for group in same.values():
         if len(group) > 1:
             folder.add(
-                _mismatch(
+                mismatch(
                     "warning", group, "several pictures of one name: a table cannot tell them apart", "rename them"
                 )
             )
@@ -315,7 +179,7 @@ def _without_unreadable(folder: Folder) -> Folder:
             bad[item.name] = str(error)
     if bad:
         folder.add(
-            _mismatch("error", list(bad), "; ".join(list(bad.values())[:5]), "restore the files", {"reasons": bad})
+            mismatch("error", list(bad), "; ".join(list(bad.values())[:5]), "restore the files", {"reasons": bad})
         )
         kept = [item for item in folder.items if item.name not in bad]
         if not kept:
@@ -326,9 +190,3 @@ def _without_unreadable(folder: Folder) -> Folder:
             folder.root, kept, folder.layout, folder.findings, folder.metrics, folder.not_checked, folder.window
         )
     return folder
-
-
-def _mismatch(
-    severity: str, items: list[str], evidence: str, remedy: str, details: dict[str, Any] | None = None
-) -> Finding:
-    return Finding("mismatch", severity, tuple(items), evidence, remedy, details or {})
