@@ -5,8 +5,8 @@
 
 For each seed a copy of the checkout draws its own corpus, harvests it over loopback HTTP, curates it without people,
 builds the dataset, trains the networks with the sample profile and evaluates them on patients they never saw. Beside
-them: what a border-only and a metadata-only baseline reach on the very same dataset (patient-grouped cross-validation,
-the better of two models), which must not be much.
+them: what a border-only and a metadata-only baseline reach on the very same dataset (cross-validation with patients and
+figures apart, the better of two models), which must not be much.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import typer
@@ -58,6 +59,11 @@ def pipeline(folder: Path, runs: list[str]) -> None:
     subprocess.run(command, cwd=folder, env=environment, check=True)
 
 
+def figure_of(row: Any) -> str:
+    """What the image was cut from: panels of one figure share size and encoding."""
+    return f"{row.source} {row.doi} {row.page} {row.xref}" if row.doi else f"{row.source} {row.image_id}"
+
+
 def measure(folder: Path, runs: list[str]) -> dict[str, float]:
     """Test AUC of each run, and the baselines on all images of the dataset."""
     found: dict[str, float] = {}
@@ -66,10 +72,8 @@ def measure(folder: Path, runs: list[str]) -> dict[str, float]:
         found[run] = summary["test"]["at_half"]["auc"]
     dataset = covidct.load(folder / "data" / "dataset")
     shown = [
-        Shown(np.asarray(picture.convert("L")), label, patient, source, False, 1, "")
-        for (picture, label), patient, source in zip(
-            dataset, dataset.records["patient_id"], dataset.records["source"], strict=True
-        )
+        Shown(np.asarray(picture.convert("L")), label, row.patient_id, row.source, False, 1, "", figure_of(row))
+        for (picture, label), row in zip(dataset, dataset.records.itertuples(), strict=True)
     ]
     return {**found, **baselines(shown), "images": float(len(dataset)), "test": float(len(dataset.test))}
 

@@ -203,6 +203,7 @@ def _truth(
         row["panels"] = [
             {
                 "letter": "A",
+                "kind": q.kind,
                 "box": list(q.box),
                 "patient_id": patient.patient_id,
                 "label": int(patient.covid),

@@ -11,6 +11,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -39,6 +41,8 @@ class Shown:
     colour: bool
     panels: int
     disease: str
+    figure: str
+    """the picture it was cut from: its panels share size and encoding"""
 
 
 def panels(seed: int, size: Size | None = None) -> list[Shown]:
@@ -60,7 +64,7 @@ def panels(seed: int, size: Size | None = None) -> list[Shown]:
         if row["panels"]:
             pictures.append((str(row["source"]), studio.made[str(row["plate"])]))
     found, seen = [], set()
-    for source, picture in pictures:
+    for number, (source, picture) in enumerate(pictures):
         for panel in picture.panels:
             if panel.kind != "ct" or panel.window != "lung" or (panel.patient_id, panel.t) in seen:
                 continue
@@ -70,7 +74,16 @@ def panels(seed: int, size: Size | None = None) -> list[Shown]:
             grey = part if part.ndim == 2 else cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
             kind = kinds[panel.patient_id]
             found.append(
-                Shown(grey, int(kind == "covid"), panel.patient_id, source, part.ndim == 3, len(picture.panels), kind)
+                Shown(
+                    grey,
+                    int(kind == "covid"),
+                    panel.patient_id,
+                    source,
+                    part.ndim == 3,
+                    len(picture.panels),
+                    kind,
+                    str(number),
+                )
             )
     return found
 
@@ -107,10 +120,19 @@ def grouped_auc(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, se
     return best
 
 
+def apart(shown: list[Shown]) -> np.ndarray:
+    """Group of each panel: connected over patient and figure, so that no size is recognised from a neighbour panel."""
+    names = {name: n for n, name in enumerate({key for s in shown for key in (("p", s.patient_id), ("f", s.figure))})}
+    ends = [(names["p", s.patient_id], names["f", s.figure]) for s in shown]
+    links = coo_array((np.ones(len(ends)), tuple(zip(*ends, strict=True))), shape=(len(names), len(names)))
+    component = connected_components(links, directed=False)[1]
+    return np.array([component[person] for person, _ in ends])
+
+
 def baselines(shown: list[Shown], seed: int = 0) -> dict[str, float]:
-    """AUC of the border-only and the metadata-only baseline."""
+    """AUC of the border-only and the metadata-only baseline; patients and figures stay on one side of each fold."""
     labels = np.array([s.label for s in shown])
-    groups = np.array([s.patient_id for s in shown])
+    groups = apart(shown)
     return {
         "border": grouped_auc(np.stack([border_features(s) for s in shown]), labels, groups, seed),
         "metadata": grouped_auc(np.stack([metadata_features(s) for s in shown]), labels, groups, seed),

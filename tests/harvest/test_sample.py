@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import json
 import subprocess
@@ -172,15 +173,18 @@ def test_lesions_are_seen_in_the_slices_that_are_shown() -> None:
 
 
 def test_borders_and_metadata_do_not_tell_the_classes_apart() -> None:
-    """The bar of 0.65 in the mean over seeds; that the lungs do tell them apart is benchmarks/sample_signal.py."""
-    scores: dict[str, list[float]] = {"border": [], "metadata": []}
+    """The bar of 0.65, over three corpora pooled: one alone has some 35 figures, too few to tell 0.5 from 0.7.
+
+    That the lungs do tell the classes apart is benchmarks/sample_signal.py.
+    """
     size = Size(ct_preprints=11, other_preprints=0, articles=6, cases=7)
-    for seed in (1, 2, 3):
-        shown = panels(seed, size)
-        for name, value in baselines(shown, seed).items():
-            scores[name].append(value)
-    assert np.mean(scores["border"]) < 0.65, scores
-    assert np.mean(scores["metadata"]) < 0.65, scores
+    pooled = [
+        dataclasses.replace(s, patient_id=f"{seed}/{s.patient_id}", figure=f"{seed}/{s.figure}")
+        for seed in (1, 2, 3)
+        for s in panels(seed, size)
+    ]
+    found = baselines(pooled)
+    assert found["border"] < 0.65 and found["metadata"] < 0.65, found
 
 
 def test_styles_vary() -> None:
