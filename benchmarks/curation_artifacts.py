@@ -1,7 +1,7 @@
 """Artifacts: recall and precision of marked pixels, false mask on clean slices, error left after repair.
 
-    python benchmarks/curation_artifacts.py --slices ../shared/data/luna [--count 200] [--seed 0]
-    python benchmarks/curation_artifacts.py --slices ../shared/data/luna --release ../shared/data/covid-ct --save DIR
+    python benchmarks/curation_artifacts.py --slices SLICES [--count 200] [--seed 0]
+    python benchmarks/curation_artifacts.py --slices SLICES --release RELEASE --save DIR
 
 Slices are those of the subjects that `curation.artifacts_fit` keeps out. "plain": letters and arrows drawn with OpenCV
 as a reader would; "varied": everything `curation.artifacts_drawn` draws; "printed": the same on slices as papers print

@@ -1,6 +1,6 @@
 """Evidence: labels suggested for captions whose class is known.
 
-    python benchmarks/curation_evidence.py --data ../shared/data [--figures DIR ...]
+    python benchmarks/curation_evidence.py --data DATA [--figures DIR ...]
 
 ``--data`` holds ``covid-ct/COVID-CT-MetaInfo.csv`` (captions of images labelled COVID, 11 of which contradict the
 label), ``recorded/`` and ``preprints/figures_pmc.csv`` (captions of articles that are not about COVID-19).

@@ -1,6 +1,6 @@
 """Panels: F1 at IoU 0.75 on composites drawn from single CTs, and on real compound figures.
 
-    python benchmarks/curation_panels.py --data ../shared/data [--count 200] [--seed 0]
+    python benchmarks/curation_panels.py --data DATA [--count 200] [--seed 0]
 
 ``--data`` holds ``covid-ct/``, ``luna/`` and ``panels/panels.json`` as the development data does.
 """
