@@ -31,6 +31,7 @@ from covidct.checks import (
     views,
 )
 from covidct.checks.model import KINDS, SEVERITIES, AuditError, Finding, Folder
+from covidct.commands import new_app
 from covidct.files import write_json, write_text
 
 log = logging.getLogger(__name__)
@@ -141,11 +142,7 @@ def table(findings: list[Finding], folder: Folder) -> None:
         console.print(f"not checked: {check}: {reason}", style="bold")
 
 
-app = typer.Typer(
-    context_settings={"token_normalize_func": lambda t: t.replace("_", "-")},
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = new_app()
 
 
 @app.command()

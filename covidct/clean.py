@@ -25,6 +25,7 @@ import typer
 
 from covidct import cleaning, dataset, joins, pictures, published, splits
 from covidct.cleaning import CleanError
+from covidct.commands import new_app
 from covidct.files import clear_outputs, inside, sha256_bytes, write_bytes, write_text
 from covidct.records import COLUMNS, TableError
 
@@ -237,7 +238,7 @@ def _reasons(table: pd.DataFrame, out: Path) -> None:
     write_text(out / "reasons.csv", lines.to_csv(index=False, lineterminator="\n"))
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 
 
 @app.command()

@@ -21,6 +21,7 @@ import pandas as pd
 import typer
 
 from covidct import pictures, splits, summary
+from covidct.commands import new_app
 from covidct.files import clear_outputs, inside, write_json, write_lines, write_text
 from covidct.gather import BuildError, gather
 from covidct.groups import text
@@ -210,11 +211,7 @@ def finish(
     return records
 
 
-app = typer.Typer(
-    context_settings={"token_normalize_func": lambda t: t.replace("_", "-")},
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = new_app()
 
 
 @app.command()

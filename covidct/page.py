@@ -26,6 +26,7 @@ import typer
 from PIL import Image
 
 from covidct import pictures
+from covidct.commands import new_app
 from covidct.files import PathError, inside, write_text
 from covidct.reader import Dataset, DatasetError, load
 from covidct.records import TableError
@@ -223,7 +224,7 @@ def build(
     return template.replace("__DATA__", text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 
 
 @app.command()

@@ -20,6 +20,7 @@ import pandas as pd
 import typer
 
 from covidct import joins, pictures
+from covidct.commands import new_app
 from covidct.files import clear_outputs, sha256_bytes, write_bytes, write_lines
 from covidct.records import COLUMNS, LABEL_NAMES, SPLITS, TableError, write_records
 
@@ -290,11 +291,7 @@ def _one(root: Path, name: str, folder: bool = False) -> Path:
     return found[0]
 
 
-app = typer.Typer(
-    context_settings={"token_normalize_func": lambda t: t.replace("_", "-")},
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = new_app()
 
 
 @app.command()

@@ -24,6 +24,7 @@ import joblib
 import numpy as np
 import typer
 
+from covidct.commands import new_app
 from covidct.files import PathError, inside, write_bytes
 from covidct.pictures import PictureError
 from curation import artifacts, evidence, modality, panels, personal, raster
@@ -204,11 +205,7 @@ def run(folders: list[Path], out: Path, options: Options, jobs: int) -> tuple[in
     return len(candidates), len(rejected), len(failed)
 
 
-app = typer.Typer(
-    context_settings={"token_normalize_func": lambda t: t.replace("_", "-")},
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = new_app()
 
 
 @app.command()

@@ -25,6 +25,7 @@ import pandas as pd
 import typer
 from PIL import Image
 
+from covidct.commands import new_app
 from covidct.files import PathError, inside, sha256_bytes, write_bytes
 from covidct.pictures import PictureError, encode, open_picture, to_grey
 from covidct.records import COLUMNS, COVID, INTEGERS, TableError, write_records
@@ -224,11 +225,7 @@ def run(
     return len(rows), len(held), len(failed)
 
 
-app = typer.Typer(
-    context_settings={"token_normalize_func": lambda t: t.replace("_", "-")},
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = new_app()
 
 
 @app.command()

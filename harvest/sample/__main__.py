@@ -14,15 +14,12 @@ from typing import Annotated
 
 import typer
 
+from harvest.options import new_app
 from harvest.sample.corpus import PARTS, write_corpus
 from harvest.sample.plan import Size
 
 log = logging.getLogger("harvest.sample")
-app = typer.Typer(
-    context_settings={"token_normalize_func": lambda t: t.replace("_", "-")},
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = new_app()
 
 
 @app.command()
