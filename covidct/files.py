@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,21 +19,29 @@ class PathError(ValueError):
     """A relative path that a table or manifest names leaves its folder."""
 
 
-def write_bytes(path: Path | str, content: bytes) -> None:
-    """Write ``content`` under ``path`` all or nothing: temporary file beside it, fsync, rename."""
+@contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """A temporary file beside ``path`` to write; then fsync and rename: all or nothing."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".part")
+    os.close(handle)
+    part = Path(name)
     try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.chmod(0o644)
+        part.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
+
+
+def write_bytes(path: Path | str, content: bytes) -> None:
+    """Write ``content`` under ``path`` all or nothing."""
+    with replacing(path) as part:
+        part.write_bytes(content)
 
 
 def write_text(path: Path | str, text: str) -> None:

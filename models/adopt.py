@@ -19,8 +19,10 @@ import typer
 
 import covidct
 from covidct import metrics
+from covidct.commands import new_app
 from covidct.files import write_json, write_text
-from models import checkpoint, data, engine
+from models import checkpoint, data
+from models.errors import is_ours, told
 from models.evaluate import headline, summarise
 
 log = logging.getLogger(__name__)
@@ -71,7 +73,7 @@ def adopt(folder: Path, dataset: covidct.Dataset, out: Path, replicates: int, se
         shutil.copyfile(file, trained / file.name)
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 
 
 @app.command()
@@ -85,21 +87,16 @@ def main(
     """Bring runs trained elsewhere into the report's form."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     taken = 0
-    try:
+    with told(log):
         found = covidct.load(dataset)
         for folder in sorted(path.parent for path in runs.glob("*/predictions.csv")):
             try:
                 adopt(folder, found, out, replicates, seed)
                 taken += 1
             except ValueError as error:
-                if not engine.is_ours(error):
+                if not is_ours(error):
                     raise
                 log.warning("left out: %s", error)
-    except (ValueError, OSError) as error:
-        if not engine.is_ours(error):
-            raise
-        log.error("%s", error)
-        raise typer.Exit(1) from error
     log.info("%s: %d runs", out, taken)
     if not taken:
         log.error(

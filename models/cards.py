@@ -16,13 +16,13 @@ from covidct import metrics
 from models import checkpoint, data, weights
 from models.objective import choose_threshold
 from models.recipe import Recipe
-from models.transforms import Normalise
+from models.transforms import Evaluation
 
 
 def classifier_card(
     dataset: covidct.Dataset,
     recipe: Recipe,
-    normalise: Normalise,
+    plain: Evaluation,
     report: weights.LoadReport,
     epoch: int,
     val: data.Arrays,
@@ -42,11 +42,8 @@ def classifier_card(
         backbone=recipe.backbone,
         class_names=data.CLASS_NAMES,
         preprocessing={
-            "size": recipe.size,
+            **plain.to_card(),
             "resize": "squeezed to size × size, bilinear, antialiased",
-            "channels": len(normalise.mean),
-            "mean": list(normalise.mean),
-            "std": list(normalise.std),
             "grey": "8-bit, transparency over white, scaled to 0…1, repeated to the channels",
         },
         recipe={**asdict(recipe), "loss": "cross-entropy over two logits", "optimizer": "Adam"},

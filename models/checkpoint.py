@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import struct
 import subprocess
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from covidct.files import replacing, write_text
 from models import backbones
 
 WEIGHTS = "model.safetensors"
@@ -123,9 +122,10 @@ def save(folder: Path | str, model: nn.Module, card: Mapping[str, Any]) -> Path:
         )
     _check_card(card, str(folder))
     weights = folder / WEIGHTS
-    _replace(weights, lambda part: save_file(state, part, metadata={"format": "pt"}))
+    with replacing(weights) as part:
+        save_file(state, part, metadata={"format": "pt"})
     text = json.dumps({**card, "weights_sha256": sha256(weights)}, indent=2, ensure_ascii=False, sort_keys=True)
-    _replace(folder / CARD, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+    write_text(folder / CARD, text + "\n")
     return folder
 
 
@@ -263,18 +263,3 @@ def _check_card(card: Any, where: str) -> None:
         raise CheckpointError(f"{where}: card field kind: expected one of {', '.join(KINDS)}, got {card['kind']!r}")
     if card.get("format", FORMAT) != FORMAT:
         raise CheckpointError(f"{where}: expected card format {FORMAT}, got {card['format']!r}; update covidct")
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    part = Path(name)
-    try:
-        write(part)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.chmod(0o644)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

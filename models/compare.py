@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from covidct import metrics, pairs
+from covidct.commands import new_app
 from covidct.files import write_json
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ def compare(
     )
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 
 
 @app.command()

@@ -16,6 +16,7 @@ from models import backbones, checkpoint, data, engine, views, weights
 from models.engine import Hardware
 from models.moco import MoCo, MoCoError, check_sizes
 from models.objective import Clock
+from models.training import Training, card_facts, fingerprint_facts, new_network
 from models.transforms import Evaluation, Normalise
 from models.unlabelled import SETS, Unlabelled, UnlabelledError
 from models.views import ViewRecipe
@@ -130,12 +131,10 @@ def pretrain(
     if recipe.batch % fabric.world_size:
         raise MoCoError(f"batch: expected a multiple of the {fabric.world_size} processes, got {recipe.batch}")
     normalise = weights.normalisation(recipe.init, recipe.backbone, sets[-1].images)
-    with engine.seeded(recipe.seed, 0):  # leaves the caller's random state alone
-        network = backbones.build(recipe.backbone, size=recipe.size)
-    first = Evaluation(recipe.size, normalise)(sets[0].images[:64])
-    report = weights.initialise(network, recipe.backbone, recipe.init, seed=recipe.seed, batch=first)
-    encoder, width = backbones.features(network, recipe.backbone)
-    moco = build_moco(engine.channels_last(encoder), width, recipe)
+    plain = Evaluation(recipe.size, normalise)
+    first = plain(sets[0].images[:64])
+    network, report = new_network(recipe.backbone, None, recipe.size, recipe.init, recipe.seed, first)
+    moco = build_moco(*backbones.features(network, recipe.backbone), recipe)
     started, clock, seen = time.monotonic(), Clock(), [report.sha256]
     history: list[dict[str, Any]] = []
     for number, part in enumerate(sets):
@@ -157,9 +156,7 @@ def pretrain(
                 "recipe": asdict(replace(recipe, chain=recipe.chain[: number + 1])),
                 "seen": list(seen),
                 "normalise": asdict(normalise),
-                "precision": str(fabric._precision.precision),
-                "device": fabric.device.type,
-                "world": fabric.world_size,
+                **fingerprint_facts(fabric),
             },
             seed=recipe.seed * len(SETS) + number,
             minutes=left,
@@ -169,12 +166,7 @@ def pretrain(
         kind="encoder",
         backbone=recipe.backbone,
         class_names=(),
-        preprocessing={
-            "size": recipe.size,
-            "channels": len(normalise.mean),
-            "mean": list(normalise.mean),
-            "std": list(normalise.std),
-        },
+        preprocessing=plain.to_card(),
         recipe={
             **asdict(recipe),
             "chain": list(recipe.chain),
@@ -185,13 +177,7 @@ def pretrain(
         metrics={"final_loss": {row["set"]: round(row["loss"], 4) for row in history}},
         licence=licence,
         initial_weights=report.as_dict(),
-        training={
-            **clock.figures(),
-            "device": fabric.device.type,
-            "precision": str(fabric._precision.precision),
-            "processes": fabric.world_size,
-            "threads": torch.get_num_threads(),
-        },
+        training=card_facts(fabric, clock),
     )
     return Pretrained(moco.encoder.to("cpu"), card, history, fabric.is_global_zero)
 
@@ -235,9 +221,7 @@ def _contrast(
         momentum=recipe.sgd_momentum,
         weight_decay=recipe.weight_decay,
     )
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=recipe.epochs)
-    wrapped, fabric_optimizer = fabric.setup(moco, optimizer)
-    graphed = engine.step_of(fabric, wrapped, hardware)
+    training = Training(fabric, hardware, moco, optimizer, recipe.epochs)
     images, aspect, view = part.images.to(fabric.device), part.aspect.to(fabric.device), recipe.view()
     last: dict[str, Tensor] = {}
 
@@ -246,39 +230,28 @@ def _contrast(
         moco.step_done(last["keys"], last["ids"], gather)
 
     def one_epoch(epoch: int) -> dict[str, float]:
-        begin = time.monotonic()
         numbers = views.random_numbers(len(part), seed, epoch).to(fabric.device)
 
         def loss_of(index: Tensor) -> Tensor:
             query, key = views.two_views(images[index], aspect[index], numbers[index], view, normalise)
             order = torch.randperm(len(index)).to(fabric.device)  # the engine seeded it for this epoch
             query, key = (v.contiguous(memory_format=torch.channels_last) for v in (query, key))
-            loss, keys = graphed(query, key, index + first_id, order)
+            loss, keys = training.step(query, key, index + first_id, order)
             last.update(keys=keys, ids=index + first_id)
             return loss
 
         full = data.epoch_order(len(part), seed, epoch).to(fabric.device)
         steps = [index for index in full.split(recipe.batch) if len(index) == recipe.batch]
-        rate = float(scheduler.get_last_lr()[0])
-        loss = engine.train_epoch(
-            fabric,
-            wrapped,
-            fabric_optimizer,  # type: ignore[arg-type]
-            steps,
-            loss_of,
-            title=f"{recipe.backbone} {part.name} epoch {epoch + 1}/{recipe.epochs}",
-            after_step=step_done,
-        )
-        scheduler.step()
-        clock.add(time.monotonic() - begin, len(steps) * recipe.batch)
+        title = f"{recipe.backbone} {part.name} epoch {epoch + 1}/{recipe.epochs}"
+        rate, loss = training.epoch(steps, loss_of, title=title, after_step=step_done)
         return {"lr": rate, "loss": loss}
 
-    parts = {"moco": moco, "optimizer": optimizer, "scheduler": scheduler, "clock": clock}
+    parts = {"moco": moco, "optimizer": optimizer, "scheduler": training.scheduler, "clock": clock}
     return engine.run(
         fabric,
         parts,
         recipe.epochs,
-        one_epoch,
+        clock.counted(one_epoch, len(part) // recipe.batch * recipe.batch),
         folder=folder,
         fingerprint=fingerprint,
         seed=seed,

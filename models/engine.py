@@ -19,13 +19,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from models import vision  # noqa: F401  before lightning, which imports torchvision
+from models.errors import Diverged, EngineError, OutOfMemory, Unfinished
 from models.transforms import Evaluation
 
 from lightning.fabric import Fabric  # isort: skip
@@ -33,7 +34,9 @@ from models.graphs import Graphed  # isort: skip
 
 log = logging.getLogger(__name__)
 
-PRECISIONS = ("auto", "32", "bf16", "16")
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+_NAMES: dict[str, Precision] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+PRECISIONS = ("auto", *_NAMES)
 STATE = "last.pt"
 SAVING_SHARE = 0.1
 """of the time that writing states may take: on a fast card an epoch of VGG-16 is shorter than writing its 2 GB"""
@@ -41,22 +44,6 @@ EVAL_BATCH = {"cpu": 32, "cuda": 256}
 """images per forward pass without gradients"""
 CHECK_EVERY = 20
 """steps between looks at the loss on an accelerator, where each look waits for it"""
-
-
-class EngineError(RuntimeError):
-    """Training cannot start or go on: says what, expected, got and the next step."""
-
-
-class Diverged(EngineError):  # noqa: N818  read as what happened
-    """The loss is no longer finite."""
-
-
-class OutOfMemory(EngineError):  # noqa: N818
-    """The batch does not fit; the message names one to try."""
-
-
-class Unfinished(EngineError):  # noqa: N818
-    """The time given is used up; the state is saved and the same command continues."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +78,16 @@ def open_fabric(hardware: Hardware, backbone: str = "") -> Fabric:
         accelerator="cuda" if on_gpu else "cpu",
         devices=hardware.devices,
         strategy="ddp" if hardware.devices > 1 else "auto",
-        precision=choose_precision(hardware.precision, on_gpu, backbone),  # type: ignore[arg-type]
+        precision=choose_precision(hardware.precision, on_gpu, backbone),
     )
     fabric.launch()
     return fabric
 
 
-def choose_precision(wanted: str, on_gpu: bool, backbone: str = "") -> str:
+def choose_precision(wanted: str, on_gpu: bool, backbone: str = "") -> Precision:
     """Fabric's name of the precision. bf16 doubles training here on CPUs with avx512_bf16, but not EfficientNet's."""
     if wanted != "auto":
-        return {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[wanted]
+        return _NAMES[wanted]
     if on_gpu:
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     return "bf16-mixed" if cpu_has_bf16() and not backbone.startswith("efficientnet") else "32-true"
@@ -122,7 +109,7 @@ def step_of(fabric: Fabric, model: nn.Module, hardware: Hardware) -> Callable[..
 
 def channels_last(model: nn.Module) -> nn.Module:
     """The same model with its convolution weights in NHWC order, which CPU and GPU kernels are fastest on."""
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 @contextmanager
@@ -201,7 +188,7 @@ def train_epoch(
         raise
     mean = total / max(seen, 1)
     if fabric.world_size > 1:
-        mean = fabric.all_reduce(mean.float(), reduce_op="mean")  # type: ignore[assignment]
+        mean = cast(Tensor, fabric.all_reduce(mean.float(), reduce_op="mean"))
     return float(mean)
 
 
@@ -327,12 +314,6 @@ def probabilities(
     except torch.OutOfMemoryError as error:
         raise out_of_memory(batch, "prediction") from error
     return torch.cat(rows) if rows else torch.empty(0, 2)
-
-
-def is_ours(error: BaseException) -> bool:
-    """True for errors whose message is written for the user; anything else is a fault and keeps its traceback."""
-    # A module that is run with python -m is called __main__, and so are the errors it defines
-    return isinstance(error, OSError) or type(error).__module__.split(".")[0] in ("models", "covidct", "__main__")
 
 
 def _agreed(fabric: Fabric, decision: bool) -> bool:

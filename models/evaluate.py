@@ -23,10 +23,12 @@ from torch import nn
 
 import covidct
 from covidct import metrics
+from covidct.commands import new_app
 from covidct.files import write_json, write_text
 from covidct.reader import Subset
 from models import checkpoint, data, embedding, engine
 from models.engine import Hardware
+from models.errors import guarded
 from models.reading import check_split, chosen_threshold, covid_index, evaluation, transductive
 from models.severity import grade
 from models.weights import WeightsError
@@ -200,14 +202,11 @@ def encoders(
     return pd.concat([*tables, table], ignore_index=True), figures
 
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"token_normalize_func": lambda name: name.replace("_", "-")},
-)
+app = new_app()
 
 
 @app.command()
+@guarded
 def main(
     dataset: Path = typer.Option(..., help="folder with records.csv"),
     model: Path = typer.Option(..., help="folder of the classifier"),
@@ -222,28 +221,19 @@ def main(
     other_split: bool = typer.Option(False, help="evaluate although the model was trained on another split"),
 ) -> None:
     """Evaluate one classifier on the test split."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    try:
-        found = covidct.load(dataset)
-        network, card = checkpoint.load(model)
-        if not other_split:
-            check_split(found, card)
-        device = str(engine.open_fabric(Hardware(accelerator, 1, "32")).device)
-        with embedding.Tap(network, card["backbone"]) as tap:
-            table, summary = evaluate(
-                found, network, card, replicates=replicates, seed=seed, batch=batch, device=device
-            )
-        trained = tap.features[-len(found.test) :]  # val goes through the network before test
-        points, summary["embedding"] = encoders(found, card, trained, start, seed=seed, batch=batch, device=device)
-        write_text(out / "predictions.csv", table.to_csv(index=False, lineterminator="\n"))
-        write_text(out / "embedding.csv", points.to_csv(index=False, lineterminator="\n"))
-        write_json(out / "metrics.json", metrics.Metrics(summary).to_json())
-        write_json(out / "headline.json", headline(summary["test"]))
-    except (ValueError, RuntimeError, OSError) as error:
-        if not engine.is_ours(error):
-            raise
-        log.error("%s", error)
-        raise typer.Exit(1) from error
+    found = covidct.load(dataset)
+    network, card = checkpoint.load(model)
+    if not other_split:
+        check_split(found, card)
+    device = str(engine.open_fabric(Hardware(accelerator, 1, "32")).device)
+    with embedding.Tap(network, card["backbone"]) as tap:
+        table, summary = evaluate(found, network, card, replicates=replicates, seed=seed, batch=batch, device=device)
+    trained = tap.features[-len(found.test) :]  # val goes through the network before test
+    points, summary["embedding"] = encoders(found, card, trained, start, seed=seed, batch=batch, device=device)
+    write_text(out / "predictions.csv", table.to_csv(index=False, lineterminator="\n"))
+    write_text(out / "embedding.csv", points.to_csv(index=False, lineterminator="\n"))
+    write_json(out / "metrics.json", metrics.Metrics(summary).to_json())
+    write_json(out / "headline.json", headline(summary["test"]))
     log.info("%s: %s", out, "; ".join(described(summary["test"]["at_half"])))
 
 

@@ -17,7 +17,9 @@ import torch
 import typer
 from torch import nn
 
-from models import checkpoint, engine
+from covidct.commands import new_app
+from models import checkpoint
+from models.errors import guarded
 
 log = logging.getLogger(__name__)
 
@@ -89,24 +91,18 @@ def difference(model: nn.Module, path: Path, shape: tuple[int, int, int]) -> flo
     return worst
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 
 
 @app.command()
+@guarded
 def main(
     model: Path = typer.Option(..., help="folder with model.safetensors and card.json"),
     out: Path = typer.Option(..., help="the ONNX file"),
 ) -> None:
     """Write a checkpoint as ONNX."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    try:
-        network, card = checkpoint.load(model)
-        worst = to_onnx(network, card, out)
-    except (ValueError, RuntimeError, OSError) as error:
-        if not engine.is_ours(error):
-            raise
-        log.error("%s", error)
-        raise typer.Exit(1) from error
+    network, card = checkpoint.load(model)
+    worst = to_onnx(network, card, out)
     log.info("%s: written, agrees with torch to %.1e of the largest logit", out, worst)
 
 

@@ -12,28 +12,28 @@ same function; with two logits the weights load into the stock torchvision netwo
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import torch
 import typer
-from torch import Tensor, nn
+from torch import nn
 
 import covidct
+from covidct.commands import new_app
 from covidct.files import write_text
-from models import backbones, checkpoint, data, engine, rotation, weights
+from models import backbones, checkpoint, data, engine, weights
 from models.cards import classifier_card, seen_hash
 from models.engine import Hardware
-from models.objective import Best, Clock, Objective, freeze, selection_key, trainable, turn_head, validation
+from models.errors import guarded
 from models.recipe import SELECT, Recipe
-from models.transforms import Evaluation, FineTuning, Normalise, random_numbers
+from models.supervised import fit
+from models.tables import csv_text, history_text
+from models.training import card_facts
+from models.transforms import Evaluation
 
 log = logging.getLogger(__name__)
 
@@ -69,129 +69,44 @@ def finetune(
     train = data.load_split(dataset.train, recipe.resize)
     val = data.load_split(dataset.val, recipe.size)
     data.check_classes(train.labels, "train")
-    both = data.check_classes(val.labels, "val")
+    data.check_classes(val.labels, "val")
     normalise = weights.normalisation(recipe.init, recipe.backbone, train.images)
-    view = FineTuning(
-        recipe.size,
-        normalise,
-        scale=(recipe.crop, 1.0),
-        flip=recipe.flip,
-        brightness=recipe.brightness,
-        contrast=recipe.contrast,
-    )
     plain = Evaluation(recipe.size, normalise)
-    network = backbones.build(recipe.backbone, len(data.CLASS_NAMES), size=recipe.size)
-    report = weights.initialise(network, recipe.backbone, recipe.init, seed=recipe.seed, batch=plain(train.images[:64]))
-    network = engine.channels_last(network)
-    objective = Objective(network, recipe.backbone, turn_head(recipe))
-    optimizer = torch.optim.Adam(
-        trainable(objective, recipe), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-    )
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=recipe.period)
-    best, clock = Best(), Clock()
-    parts = {"objective": objective, "optimizer": optimizer, "scheduler": scheduler, "best": best, "clock": clock}
-    compiled = cast(nn.Module, torch.compile(objective)) if hardware.compile else objective
-    wrapped, fabric_optimizer = fabric.setup(compiled, optimizer)
-    step = engine.step_of(fabric, wrapped, hardware)
-    train = train.to(fabric.device)
-
-    def one_epoch(epoch: int) -> dict[str, float]:
-        begin = time.monotonic()
-        numbers = random_numbers(len(train), recipe.seed, epoch).to(fabric.device)
-        turns = _turns(recipe, len(train), epoch, fabric.device)
-
-        def loss_of(index: Tensor) -> Tensor:
-            inputs = view(train.images[index], train.aspect[index], numbers[index])
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-            loss: Tensor = step(inputs, train.labels[index], None if turns is None else turns[index])
-            return loss
-
-        order = data.epoch_order(len(train), recipe.seed, epoch).to(fabric.device)
-        rate = float(scheduler.get_last_lr()[0])
-        loss = engine.train_epoch(
-            fabric,
-            wrapped,
-            fabric_optimizer,  # type: ignore[arg-type]
-            data.batches(order, recipe.batch),
-            loss_of,
-            title=f"{recipe.backbone} {recipe.init} epoch {epoch + 1}/{recipe.epochs}",
-            mode=(lambda _: freeze(objective, recipe.backbone)) if recipe.frozen else nn.Module.train,
-        )
-        scheduler.step()
-        with fabric.autocast():
-            scores = engine.probabilities(network, val.images, plain, device=fabric.device)
-        row = {"lr": rate, "train_loss": loss, **validation(scores, val.labels, both)}
-        best.offer(selection_key(row, recipe.select, both, epoch), epoch, network)
-        clock.add(time.monotonic() - begin, len(train))
-        return row
-
-    history = engine.run(
+    found = fit(
+        train,
+        val,
+        len(data.CLASS_NAMES),
+        recipe,
+        plain,
         fabric,
-        parts,
-        recipe.epochs,
-        one_epoch,
-        folder=cache,
-        fingerprint=_fingerprint(recipe, dataset, normalise, report, fabric),
-        seed=recipe.seed,
+        hardware=hardware,
+        title=f"{recipe.backbone} {recipe.init}",
+        fingerprint={
+            "recipe": asdict(replace(recipe, epochs=1)),  # more epochs may follow fewer
+            "files": seen_hash(dataset),
+            "normalise": asdict(normalise),
+        },
+        cache=cache,
         minutes=minutes,
         on_epoch=_reporter(recipe, live),
     )
-    training = {
-        **clock.figures(),
-        "device": fabric.device.type,
-        "precision": str(fabric._precision.precision),
-        "processes": fabric.world_size,
-        "threads": torch.get_num_threads(),
-    }
-    network.load_state_dict(best.weights)
-    scores = engine.probabilities(network, val.images, plain, device=fabric.device)[:, 1].numpy()
-    network = network.to("cpu").eval()
-    card = classifier_card(dataset, recipe, normalise, report, best.epoch, val, scores, training)
-    return Result(network, card, history, scores, fabric.is_global_zero)
+    training = card_facts(fabric, found.clock)
+    scores = engine.probabilities(found.network, val.images, plain, device=fabric.device)[:, 1].numpy()
+    network = found.network.to("cpu").eval()
+    card = classifier_card(dataset, recipe, plain, found.report, found.epoch, val, scores, training)
+    return Result(network, card, found.history, scores, fabric.is_global_zero)
 
 
 def write(out: Path, dataset: covidct.Dataset, result: Result) -> None:
     """Write the stage's files."""
     checkpoint.save(out, result.network, result.card)
-    write_text(out / "history.csv", table([{**row, "epoch": int(row["epoch"]) + 1} for row in result.history]))
+    write_text(out / "history.csv", history_text(result.history))
     records = dataset.val.records
     rows = [
         {"image_id": name, "label": int(label), "score": f"{score:.6f}"}
         for name, label, score in zip(records["image_id"], records["label"], result.val_scores, strict=True)
     ]
-    write_text(out / "val.csv", table(rows))
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """CSV text of rows with the same keys."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _turns(recipe: Recipe, count: int, epoch: int, device: torch.device) -> Tensor | None:
-    if not recipe.rotation:
-        return None
-    generator = torch.Generator().manual_seed((recipe.seed << 20) + epoch)
-    return rotation.random_turns(count, generator, device)
-
-
-def _fingerprint(
-    recipe: Recipe, dataset: covidct.Dataset, normalise: Normalise, report: weights.LoadReport, fabric: engine.Fabric
-) -> dict[str, Any]:
-    """What must agree for a saved state to be continued; more epochs of the same recipe may follow fewer."""
-    settings = asdict(replace(recipe, epochs=1))
-    return {
-        "recipe": settings,
-        "files": seen_hash(dataset),
-        "normalise": asdict(normalise),
-        "weights": report.sha256,
-        "precision": str(fabric._precision.precision),
-        "device": fabric.device.type,
-        "world": fabric.world_size,
-    }
+    write_text(out / "val.csv", csv_text(rows))
 
 
 def _reporter(recipe: Recipe, live: Path | None) -> Any:
@@ -220,14 +135,11 @@ def _reporter(recipe: Recipe, live: Path | None) -> Any:
     return on_epoch
 
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"token_normalize_func": lambda name: name.replace("_", "-")},
-)
+app = new_app()
 
 
 @app.command()
+@guarded
 def main(
     dataset: Path = typer.Option(..., help="folder with records.csv, or a released version"),
     out: Path = typer.Option(..., help="folder of the classifier"),
@@ -257,7 +169,6 @@ def main(
     live: bool = typer.Option(False, help="write DVCLive metrics per epoch into the cache"),
 ) -> None:
     """Fine-tune one classifier."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     recipe = Recipe(
         backbone=backbone,
         init=init,
@@ -277,27 +188,18 @@ def main(
         contrast=contrast,
         select=select,
     )
-    try:
-        found = covidct.load(dataset)
-        result = finetune(
-            found,
-            recipe,
-            hardware=Hardware(accelerator, devices, precision, compile),
-            cache=cache,
-            minutes=minutes,
-            live=cache / "live" if live and cache is not None else None,
-        )
-        if not result.writes:  # another process of data parallelism does
-            return
-        write(out, found, result)
-    except engine.Unfinished as stopped:
-        log.warning("%s", stopped)
-        raise typer.Exit(3) from stopped
-    except (ValueError, RuntimeError, OSError) as error:
-        if not engine.is_ours(error):
-            raise
-        log.error("%s", error)
-        raise typer.Exit(1) from error
+    found = covidct.load(dataset)
+    result = finetune(
+        found,
+        recipe,
+        hardware=Hardware(accelerator, devices, precision, compile),
+        cache=cache,
+        minutes=minutes,
+        live=cache / "live" if live and cache is not None else None,
+    )
+    if not result.writes:  # another process of data parallelism does
+        return
+    write(out, found, result)
     log.info("%s: epoch %d chosen, val AUC %s", out, result.card["epoch"], result.card["metrics"]["val"]["auc"])
 
 

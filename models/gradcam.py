@@ -11,7 +11,6 @@ Grad-CAM (reference 58) by the library `grad-cam`, for the class COVID, at the l
 
 from __future__ import annotations
 
-import csv
 import io
 import logging
 import re
@@ -26,12 +25,15 @@ from torch import Tensor, nn
 
 import covidct
 from covidct import pictures
+from covidct.commands import new_app
 from covidct.files import write_bytes, write_json, write_lines, write_text
 from covidct.reader import Subset
-from models import backbones, checkpoint, data, engine
+from models import backbones, checkpoint, data
 from models import vision as _vision  # noqa: F401  the library imports torchvision
+from models.errors import guarded
 from models.lungmask import lung_mask, share_inside
 from models.reading import check_split, evaluation
+from models.tables import csv_text
 
 log = logging.getLogger(__name__)
 
@@ -181,14 +183,11 @@ def summary(rows: Sequence[dict[str, Any]], replicates: int, seed: int) -> dict[
     }
 
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"token_normalize_func": lambda name: name.replace("_", "-")},
-)
+app = new_app()
 
 
 @app.command()
+@guarded
 def main(
     dataset: Path = typer.Option(..., help="folder with records.csv"),
     finetune: Path = typer.Option(..., help="folder of the classifiers, one folder per run"),
@@ -199,15 +198,8 @@ def main(
     seed: int = typer.Option(0, min=0, help="of the bootstrap"),
 ) -> None:
     """Draw Figure 5 and measure the heat inside the lungs."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    try:
-        found = covidct.load(dataset)
-        run(found, [(name, *checkpoint.load(finetune / name)) for name in runs], out, images, replicates, seed)
-    except (ValueError, RuntimeError, OSError) as error:
-        if not engine.is_ours(error):
-            raise
-        log.error("%s", error)
-        raise typer.Exit(1) from error
+    found = covidct.load(dataset)
+    run(found, [(name, *checkpoint.load(finetune / name)) for name in runs], out, images, replicates, seed)
 
 
 def run(
@@ -236,12 +228,11 @@ def run(
     names = [str(covid.records["image_id"][index]) for index in chosen]
     drawn = [(greys[index], [maps[index] for maps in heats]) for index in chosen]
     write_bytes(out / "figure-5.png", png(figure(drawn, [name for name, _, _ in models], names)))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["run", "image_id", "patient_id", "lung_area", "inside"], lineterminator="\n")
-    writer.writeheader()
-    for line in table:
-        writer.writerow({k: "" if v != v else round(v, 4) if isinstance(v, float) else v for k, v in line.items()})
-    write_text(out / "heat.csv", text.getvalue())
+    lines = [
+        {k: "" if v != v else round(v, 4) if isinstance(v, float) else v for k, v in line.items()} for line in table
+    ]
+    columns = ("run", "image_id", "patient_id", "lung_area", "inside")
+    write_text(out / "heat.csv", csv_text(lines, columns))
     write_json(out / "metrics.json", figures)
     lungless = sorted({line["image_id"] for line in table if np.isnan(line["lung_area"])})
     write_lines(out / "failed.jsonl", [{"item": name, "reason": "no lungs found"} for name in lungless])

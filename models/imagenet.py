@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,12 +28,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from covidct import pictures
+from covidct.commands import new_app
 from covidct.files import write_text
-from models import backbones, checkpoint, data, engine, weights
+from models import backbones, checkpoint, data, engine
 from models.engine import Hardware
-from models.finetune import table
+from models.errors import guarded
 from models.objective import Clock, Objective
-from models.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalise
+from models.tables import history_text
+from models.training import Training, device_facts, new_network
+from models.transforms import IMAGENET_MEAN, IMAGENET_STD, Evaluation, Normalise
 from models.vision import torchvision
 
 log = logging.getLogger(__name__)
@@ -112,22 +114,16 @@ def train(
     if not 2 <= recipe.batch <= len(folder):
         raise ImageNetError(f"batch: expected 2 to {len(folder)} (the pictures), got {recipe.batch}")
     fabric = engine.open_fabric(hardware, recipe.backbone)
-    with engine.seeded(recipe.seed, 0):
-        network = backbones.build(recipe.backbone, len(folder.classes), size=recipe.size)
-    report = weights.initialise(network, recipe.backbone, "random", seed=recipe.seed)
-    objective = Objective(engine.channels_last(network), recipe.backbone, None)
+    network, report = new_network(recipe.backbone, len(folder.classes), recipe.size, "random", recipe.seed)
+    objective = Objective(network, recipe.backbone, None)
     rate = recipe.learning_rate * recipe.batch / 256
     optimizer = torch.optim.SGD(
         objective.parameters(), lr=rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
     )
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=recipe.epochs)
-    clock = Clock()
-    wrapped, fabric_optimizer = fabric.setup(objective, optimizer)
-    step = engine.step_of(fabric, wrapped, hardware)
+    training, clock = Training(fabric, hardware, objective, optimizer, recipe.epochs), Clock()
     normalise = GREY if backbones.describe(recipe.backbone).channels == 1 else Normalise(IMAGENET_MEAN, IMAGENET_STD)
 
     def one_epoch(epoch: int) -> dict[str, float]:
-        begin = time.monotonic()
         order = list(data.batches(data.epoch_order(len(folder), recipe.seed, epoch), recipe.batch))
         loader = DataLoader(
             folder,
@@ -141,21 +137,18 @@ def train(
         def loss_of(_: Tensor) -> Tensor:
             images, labels = (value.to(fabric.device, non_blocking=True) for value in next(stream))
             inputs = normalise(images.float() / 255).contiguous(memory_format=torch.channels_last)
-            loss: Tensor = step(inputs, labels)
+            loss: Tensor = training.step(inputs, labels)
             return loss
 
-        learning_rate = float(scheduler.get_last_lr()[0])
         title = f"{recipe.backbone} ImageNet epoch {epoch + 1}/{recipe.epochs}"
-        loss = engine.train_epoch(fabric, wrapped, fabric_optimizer, order, loss_of, title=title)  # type: ignore[arg-type]
-        scheduler.step()
-        clock.add(time.monotonic() - begin, len(folder))
+        learning_rate, loss = training.epoch(order, loss_of, title=title)
         return {"lr": learning_rate, "train_loss": loss}
 
     history = engine.run(
         fabric,
-        {"objective": objective, "optimizer": optimizer, "scheduler": scheduler, "clock": clock},
+        {"objective": objective, "optimizer": optimizer, "scheduler": training.scheduler, "clock": clock},
         recipe.epochs,
-        one_epoch,
+        clock.counted(one_epoch, len(folder)),
         folder=cache,
         fingerprint={"recipe": asdict(recipe), "files": folder.digest, "device": fabric.device.type},
         seed=recipe.seed,
@@ -166,26 +159,22 @@ def train(
         kind="encoder",
         backbone=recipe.backbone,
         class_names=(),
-        preprocessing={
-            "size": recipe.size,
-            "channels": len(normalise.mean),
-            "mean": list(normalise.mean),
-            "std": list(normalise.std),
-        },
+        preprocessing=Evaluation(recipe.size, normalise).to_card(),
         recipe={**asdict(recipe), "method": "supervised, ImageNet classes", "optimizer": "SGD, cosine"},
         dataset={"sets": {"imagenet": {"images": len(folder), "classes": len(folder.classes)}}},
         metrics={"final_loss": history[-1]["train_loss"]},
         licence="ImageNet: non-commercial research",
         initial_weights=report.as_dict(),
-        training={**clock.figures(), "device": fabric.device.type, "precision": str(fabric._precision.precision)},
+        training={**clock.figures(), **device_facts(fabric)},
     )
     return encoder.eval(), card, history
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 
 
 @app.command()
+@guarded
 def main(
     images: Path = typer.Option(..., help="folder with a folder of pictures per class"),
     out: Path = typer.Option(..., help="folder of the weights"),
@@ -201,24 +190,14 @@ def main(
     minutes: float = typer.Option(0.0, help="stop cleanly after about so many minutes; 0: no limit"),
 ) -> None:
     """Train a network on ImageNet's pictures."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    try:
-        recipe = ImageNetRecipe(backbone, seed, size, epochs, batch)
-        channels = backbones.describe(backbone).channels
-        encoder, card, history = train(
-            Folder(images, size, channels), recipe, hardware=Hardware(accelerator, 1, precision), workers=workers,
-            cache=cache, minutes=minutes,
-        )  # fmt: skip
-        checkpoint.save(out, encoder, card)
-        write_text(out / "history.csv", table([{**row, "epoch": int(row["epoch"]) + 1} for row in history]))
-    except engine.Unfinished as stopped:
-        log.warning("%s", stopped)
-        raise typer.Exit(3) from stopped
-    except (ValueError, RuntimeError, OSError) as error:
-        if not engine.is_ours(error):
-            raise
-        log.error("%s", error)
-        raise typer.Exit(1) from error
+    recipe = ImageNetRecipe(backbone, seed, size, epochs, batch)
+    channels = backbones.describe(backbone).channels
+    encoder, card, history = train(
+        Folder(images, size, channels), recipe, hardware=Hardware(accelerator, 1, precision), workers=workers,
+        cache=cache, minutes=minutes,
+    )  # fmt: skip
+    checkpoint.save(out, encoder, card)
+    write_text(out / "history.csv", history_text(history))
     log.info("%s: loss %.3f; start from it with --init encoder:%s", out, history[-1]["train_loss"], out)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from torch.nn import functional as F
 from covidct import metrics
 from models import backbones, rotation
 from models.recipe import Recipe
+
+Row = dict[str, float]
+"""what is kept of an epoch: its learning rate, losses and validation figures by name"""
 
 
 class Objective(nn.Module):
@@ -57,10 +61,17 @@ class Clock:
     def __init__(self) -> None:
         self.seconds, self.images = 0.0, 0
 
-    def add(self, seconds: float, images: int) -> None:
-        """Count one epoch (training and validation)."""
-        self.seconds += seconds
-        self.images += images
+    def counted(self, one_epoch: Callable[[int], Row], images: int) -> Callable[[int], Row]:
+        """The same epochs (training and validation, of so many images), counted as each ends."""
+
+        def timed(epoch: int) -> Row:
+            begin = time.monotonic()
+            row = one_epoch(epoch)
+            self.seconds += time.monotonic() - begin
+            self.images += images
+            return row
+
+        return timed
 
     def figures(self) -> dict[str, float]:
         """For the card: hours, and training images per second with validation's time included."""

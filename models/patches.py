@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from covidct import pictures
 from covidct.files import inside
+from models.tables import read_luna_table
 
 LNM_NAMES = ("benign", "malignant")
 PIXELS, LABELS = "ct_slices", "slice_class"
@@ -44,14 +44,7 @@ class Patches:
 def read_luna(folder: Path, size: int) -> Patches:
     """Patches of stage `luna` (``nodules.csv``) that readers gave a label; subjects are known."""
     table = folder / "nodules.csv"
-    if not table.is_file():
-        raise PatchError(f"{table}: expected the nodules of stage luna, got no file; run `dvc repro luna`")
-    with table.open(encoding="utf-8", newline="") as lines:
-        reader = csv.DictReader(lines)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            raise PatchError(f"{table}: expected the columns {', '.join(COLUMNS)}; missing {missing[0]}")
-        rows = sorted(reader, key=lambda row: row["nodule_id"])
+    rows = read_luna_table(table, COLUMNS, PatchError)
     rated = [row for row in rows if row["label"] != ""]
     if bad := [row for row in rated if row["label"] not in ("0", "1")]:
         raise PatchError(

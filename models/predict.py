@@ -24,8 +24,10 @@ from tqdm import tqdm
 
 import models
 from covidct import pictures
+from covidct.commands import new_app
 from covidct.files import write_json, write_text
 from models import engine
+from models.errors import told
 from models.reading import chosen_threshold, covid_index, evaluation
 
 log = logging.getLogger(__name__)
@@ -168,7 +170,7 @@ def as_csv(rows: list[Prediction]) -> str:
     return pd.DataFrame([asdict(row) for row in rows]).to_csv(index=False, lineterminator="\n", float_format="%.6f")
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 
 
 @app.command()
@@ -183,7 +185,7 @@ def main(
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     log.warning("%s", WARNING)
-    try:
+    with told(log):
         if out is not None and out.suffix not in (".csv", ".json"):
             raise PredictError(f"--out {out}: expected a file ending in .csv or .json")
         network, card = models.load(model)
@@ -194,11 +196,6 @@ def main(
             )
         shown = tqdm(files, disable=None if len(files) >= MANY else True, unit="picture")
         rows = list(predict(network, card, shown, any_picture=any_picture, heat_maps=heat_maps))
-    except (ValueError, RuntimeError, OSError) as error:
-        if not engine.is_ours(error):
-            raise
-        log.error("%s", error)
-        raise typer.Exit(1) from error
     if any(row.ct_score is None and row.probability is not None for row in rows):
         log.warning("Whether these are chest CTs was not checked: pip install 'covidct[curation]'")
     if out is None:

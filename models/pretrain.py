@@ -10,8 +10,6 @@ Guarantees  pictures of val and test patients are seen only with ``--transductiv
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +17,13 @@ from pathlib import Path
 import typer
 
 import covidct
+from covidct.commands import new_app
 from covidct.files import write_text
 from models import backbones, checkpoint, data, engine
 from models.contrastive import Pretrained, SslRecipe, pretrain
 from models.engine import Hardware
+from models.errors import guarded
+from models.tables import history_text
 from models.unlabelled import Unlabelled, UnlabelledError, read_covid, read_luna
 
 log = logging.getLogger(__name__)
@@ -31,11 +32,7 @@ log = logging.getLogger(__name__)
 def write(out: Path, result: Pretrained) -> None:
     """Write the stage's files."""
     checkpoint.save(out, result.encoder, result.card)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=["set", "epoch", "lr", "loss"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({**row, "epoch": int(row["epoch"]) + 1} for row in result.history)
-    write_text(out / "history.csv", text.getvalue())
+    write_text(out / "history.csv", history_text(result.history))
 
 
 def read_sets(
@@ -55,14 +52,11 @@ def read_sets(
     return found
 
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"token_normalize_func": lambda name: name.replace("_", "-")},
-)
+app = new_app()
 
 
 @app.command()
+@guarded
 def main(
     out: Path = typer.Option(..., help="folder of the encoder"),
     backbone: str = typer.Option(..., help=", ".join(backbones.BACKBONES)),
@@ -101,37 +95,27 @@ def main(
     minutes: float = typer.Option(0.0, help="stop cleanly after about so many minutes; 0: no limit"),
 ) -> None:
     """Pretrain one encoder."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     recipe = SslRecipe(
         backbone, init, tuple(name.strip() for name in chain.split(",") if name.strip()), epochs, seed, size, resize,
         batch, learning_rate, sgd_momentum, weight_decay, momentum, queue, temperature, hidden, dim, splits, mask_same,
         crop, jitter, hue, blur, grey, flip,
     )  # fmt: skip
-    try:
-        recipe.check()
-        found = covidct.load(dataset) if dataset else None
-        sets = read_sets(recipe.chain, luna, found, resize, little_lung=little_lung, transductive=transductive)
-        used = found if "covidct" in recipe.chain else None
-        result = pretrain(
-            sets,
-            recipe,
-            about={**(data.describe(used) if used is not None else {}), "transductive": transductive},
-            licence=_licence(used, luna_licence if "luna" in recipe.chain else ""),
-            hardware=Hardware(accelerator, devices, precision),
-            cache=cache,
-            minutes=minutes,
-        )
-        if not result.writes:  # another process of data parallelism does
-            return
-        write(out, result)
-    except engine.Unfinished as stopped:
-        log.warning("%s", stopped)
-        raise typer.Exit(3) from stopped
-    except (ValueError, RuntimeError, OSError) as error:
-        if not engine.is_ours(error):
-            raise
-        log.error("%s", error)
-        raise typer.Exit(1) from error
+    recipe.check()
+    found = covidct.load(dataset) if dataset else None
+    sets = read_sets(recipe.chain, luna, found, resize, little_lung=little_lung, transductive=transductive)
+    used = found if "covidct" in recipe.chain else None
+    result = pretrain(
+        sets,
+        recipe,
+        about={**(data.describe(used) if used is not None else {}), "transductive": transductive},
+        licence=_licence(used, luna_licence if "luna" in recipe.chain else ""),
+        hardware=Hardware(accelerator, devices, precision),
+        cache=cache,
+        minutes=minutes,
+    )
+    if not result.writes:  # another process of data parallelism does
+        return
+    write(out, result)
     log.info("%s: %s pretrained on %s", out, backbone, ", ".join(f"{len(part)} {part.name}" for part in sets))
 
 

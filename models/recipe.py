@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from models import backbones
+from models.transforms import FineTuning, Normalise
 
 SELECT = ("auc", "loss", "last")
 
@@ -60,3 +61,14 @@ class Recipe:
             raise FineTuneError(f"batch: expected at most the {images} training images, got {self.batch}; lower it")
         if self.rotation and self.frozen:
             raise FineTuneError("rotation: the joint task trains the shared extractor; it cannot be frozen")
+
+    def view(self, normalise: Normalise) -> FineTuning:
+        """The augmentation of training pictures."""
+        return FineTuning(
+            self.size,
+            normalise,
+            scale=(self.crop, 1.0),
+            flip=self.flip,
+            brightness=self.brightness,
+            contrast=self.contrast,
+        )

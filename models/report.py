@@ -15,10 +15,10 @@ from pathlib import Path
 import typer
 
 import covidct
+from covidct.commands import new_app
 from covidct.files import write_bytes, write_text
-from covidct.reader import DatasetError
-from covidct.records import TableError
 from models import caveats, data, findings, results, sections
+from models.errors import guarded
 from models.page import Section, render
 
 log = logging.getLogger(__name__)
@@ -66,14 +66,11 @@ def write(out: Path, parts: list[Section], found: list[results.Result], title: s
     write_text(out / "index.html", render(parts, title, "report.html"))
 
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"token_normalize_func": lambda name: name.replace("_", "-")},
-)
+app = new_app()
 
 
 @app.command()
+@guarded
 def main(
     dataset: Path = typer.Option(..., help="folder with records.csv"),
     evaluate: Path = typer.Option(..., help="folder of the evaluations, one folder per run"),
@@ -86,14 +83,9 @@ def main(
     note: str = typer.Option("", help="why the settings differ from the paper's"),
 ) -> None:
     """Write the report."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    try:
-        parts, found = build(
-            covidct.load(dataset), evaluate, finetune, failed=failed, audit=audit, gradcam=gradcam, note=note
-        )
-    except (DatasetError, TableError, OSError) as error:
-        log.error("%s", error)
-        raise typer.Exit(1) from error
+    parts, found = build(
+        covidct.load(dataset), evaluate, finetune, failed=failed, audit=audit, gradcam=gradcam, note=note
+    )
     write(out, parts, found, title)
     log.info("%s: %d runs of %d evaluated", out / "index.html", len(found), len(list(evaluate.glob("*"))))
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,6 +68,15 @@ class Evaluation:
         if grey.shape[-2:] != (self.size, self.size):
             grey = F.interpolate(grey, (self.size, self.size), mode="bilinear", align_corners=False, antialias=True)
         return self.normalise(grey)
+
+    def to_card(self) -> dict[str, Any]:
+        """What a card says of it, as ``models.reading.evaluation`` reads it."""
+        return {
+            "size": self.size,
+            "channels": len(self.normalise.mean),
+            "mean": list(self.normalise.mean),
+            "std": list(self.normalise.std),
+        }
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from covidct import pictures
 from covidct.files import inside
 from covidct.reader import Subset
 from models import data
+from models.tables import read_luna_table
 
 SETS = ("luna", "covidct")
 LITTLE_LUNG = "little-lung"
@@ -54,14 +54,7 @@ class Unlabelled:
 def read_luna(folder: Path, size: int, *, little_lung: bool = False) -> Unlabelled:
     """The slices of stage `luna` (``slices.csv``, ``images/``); with ``little_lung`` also those with hardly any."""
     table = folder / "slices.csv"
-    if not table.is_file():
-        raise UnlabelledError(f"{table}: expected the slices of stage luna, got no file; run `dvc repro luna`")
-    with table.open(encoding="utf-8", newline="") as lines:
-        reader = csv.DictReader(lines)
-        missing = [name for name in LUNA_COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            raise UnlabelledError(f"{table}: expected the columns {', '.join(LUNA_COLUMNS)}; missing {missing[0]}")
-        rows = sorted(reader, key=lambda row: row["image_id"])
+    rows = read_luna_table(table, LUNA_COLUMNS, UnlabelledError)
     kept = [row for row in rows if little_lung or LITTLE_LUNG not in row["flags"]]
     if not kept:
         raise UnlabelledError(

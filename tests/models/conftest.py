@@ -9,9 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import covidct
 from covidct.files import sha256_file
 from covidct.pictures import encode
 from covidct.records import COLUMNS, LABEL_NAMES, write_records
+from models import finetune
+from models.engine import Hardware
+from models.recipe import Recipe
 
 COUNTS = {"train": 12, "val": 6, "test": 6}
 """images per class and split"""
@@ -74,3 +78,23 @@ def toy(tmp_path: Path) -> Path:
 def toys() -> Callable[..., Path]:
     """The maker, for other counts, classes or seeds."""
     return make_toy
+
+
+def train_small(dataset: covidct.Dataset, out: Path, seed: int = 0) -> None:
+    """Train a small CRNet for two epochs and write it to ``out``."""
+    recipe = Recipe("crnet", size=32, resize=40, epochs=2, batch=8, learning_rate=1e-3, seed=seed)
+    finetune.write(out, dataset, finetune.finetune(dataset, recipe, hardware=Hardware("cpu", 1, "32")))
+
+
+@pytest.fixture(scope="session")
+def small() -> Callable[..., None]:
+    """``small(dataset, out, seed=0)`` trains a small CRNet."""
+    return train_small
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A toy dataset and a small classifier of it."""
+    folder, out = make_toy(tmp_path_factory.mktemp("toy")), tmp_path_factory.mktemp("model")
+    train_small(covidct.load(folder), out)
+    return folder, out

@@ -11,23 +11,16 @@ import pytest
 from typer.testing import CliRunner
 
 import covidct
-from models import adopt, engine, evaluate, finetune, results
+from models import adopt, errors, evaluate, results
 from models.data import describe
-from models.engine import Hardware
-from models.recipe import Recipe
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, toys: Callable[..., Path]) -> Path:
+def world(tmp_path_factory: pytest.TempPathFactory, toys: Callable[..., Path], small: Callable[..., None]) -> Path:
     """A dataset, a classifier evaluated by the stage, and the same run in the form of a run from elsewhere."""
     root = tmp_path_factory.mktemp("world")
     dataset = covidct.load(toys(root / "dataset"))
-    recipe = Recipe("crnet", size=32, resize=40, epochs=2, batch=8, learning_rate=1e-3)
-    finetune.write(
-        root / "finetune" / "crnet-random-0",
-        dataset,
-        finetune.finetune(dataset, recipe, hardware=Hardware("cpu", 1, "32")),
-    )
+    small(dataset, root / "finetune" / "crnet-random-0")
     options = ["--dataset", str(root / "dataset"), "--model", str(root / "finetune" / "crnet-random-0")]
     options += ["--out", str(root / "evaluate" / "crnet-random-0"), "--replicates", "30", "--accelerator", "cpu"]
     assert CliRunner().invoke(evaluate.app, options).exit_code == 0
@@ -79,9 +72,9 @@ def test_strangers_and_damaged_runs_are_left_out(world: Path, tmp_path: Path, ca
 
 def test_errors_of_a_module_that_is_run_are_ours() -> None:
     """python -m models.adopt calls the module __main__: its own errors must still be told in words."""
-    assert engine.is_ours(type("AdoptError", (ValueError,), {"__module__": "__main__"})())
-    assert engine.is_ours(adopt.AdoptError())
-    assert not engine.is_ours(ValueError())
+    assert errors.is_ours(type("AdoptError", (ValueError,), {"__module__": "__main__"})())
+    assert errors.is_ours(adopt.AdoptError())
+    assert not errors.is_ours(ValueError())
 
 
 def test_nothing_to_take_fails(world: Path, tmp_path: Path) -> None:

@@ -13,20 +13,7 @@ from typer.testing import CliRunner
 
 import covidct
 from covidct import metrics
-from models import evaluate, finetune
-from models.engine import Hardware
-from models.recipe import Recipe
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, toys: Callable[..., Path]) -> tuple[Path, Path]:
-    """A toy dataset and a classifier of it."""
-    folder = toys(tmp_path_factory.mktemp("toy"))
-    out = tmp_path_factory.mktemp("model")
-    dataset = covidct.load(folder)
-    recipe = Recipe("crnet", size=32, resize=40, epochs=2, batch=8, learning_rate=1e-3)
-    finetune.write(out, dataset, finetune.finetune(dataset, recipe, hardware=Hardware("cpu", 1, "32")))
-    return folder, out
+from models import evaluate
 
 
 def run(dataset: Path, model: Path, out: Path, *more: str):

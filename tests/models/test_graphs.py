@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -92,8 +93,8 @@ def train(graphed: bool) -> tuple[dict[str, torch.Tensor], list[float]]:
     if graphed:
         original = graphs.Graphed._record
 
-        def record(self: graphs.Graphed, given: object) -> bool:
-            done = original(self, given)  # type: ignore[arg-type]
+        def record(self: graphs.Graphed, given: Sequence[torch.Tensor | None]) -> bool:
+            done = original(self, given)
             FakeGraph.recorded[-1].job = self
             return done
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,11 +42,11 @@ def test_it_learns_and_resumes_bit_for_bit(root: Path, tmp_path: Path, monkeypat
     assert card["kind"] == "encoder" and card["dataset"]["sets"]["imagenet"] == {"images": 14, "classes": 2}
     original, calls = engine.train_epoch, []
 
-    def dying(*arguments: object, **more: object) -> float:
+    def dying(*arguments: Any, **more: Any) -> float:
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return original(*arguments, **more)  # type: ignore[arg-type]
+        return original(*arguments, **more)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(engine, "train_epoch", dying)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import covidct
-from models import checkpoint, evaluate, finetune, predict
-from models.engine import Hardware
-from models.recipe import Recipe
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, toys: Callable[..., Path]) -> tuple[Path, Path]:
-    folder = toys(tmp_path_factory.mktemp("toy"))
-    out = tmp_path_factory.mktemp("model")
-    dataset = covidct.load(folder)
-    recipe = Recipe("crnet", size=32, resize=40, epochs=2, batch=8, learning_rate=1e-3)
-    finetune.write(out, dataset, finetune.finetune(dataset, recipe, hardware=Hardware("cpu", 1, "32")))
-    return folder, out
+from models import checkpoint, evaluate, predict
 
 
 def run(model: Path, *arguments: str):

@@ -15,22 +15,19 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import covidct
-from models import caveats, evaluate, experiments, findings, finetune, report, results, sections
+from models import caveats, evaluate, experiments, findings, report, results, sections
 from models.checkpoint import load
 from models.data import describe
-from models.engine import Hardware
-from models.recipe import Recipe
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, toys: Callable[..., Path]) -> Path:
+def world(tmp_path_factory: pytest.TempPathFactory, toys: Callable[..., Path], small: Callable[..., None]) -> Path:
     """data/-like folder with a dataset, two seeds of CRNet and a failed.jsonl."""
     root = tmp_path_factory.mktemp("world")
     dataset = covidct.load(toys(root / "dataset"))
     for seed in (0, 1):
-        recipe = Recipe("crnet", size=32, resize=40, epochs=2, batch=8, learning_rate=1e-3, seed=seed)
         out = root / "finetune" / f"crnet-random-{seed}"
-        finetune.write(out, dataset, finetune.finetune(dataset, recipe, hardware=Hardware("cpu", 1, "32")))
+        small(dataset, out, seed)
         options = [
             "--dataset",
             str(root / "dataset"),
