@@ -14,14 +14,13 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from harvest import packages
+from harvest import packages, results
 from harvest.content import IMAGES, SUFFIX
-from harvest.errors import BlockedError, HarvestError, ItemError
+from harvest.errors import BlockedError, HarvestError, ItemError, SettingError
 from harvest.http import Session
-from harvest.licences import rights
-from harvest.options import progress, show_failures, show_table
-from harvest.records import Failure, Figure, write_jsonl
-from harvest.store import Store, place
+from harvest.options import progress, split_list
+from harvest.records import Figure
+from harvest.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -166,22 +165,8 @@ def figures(store: Store) -> Iterator[tuple[Figure, Path]]:
 
 def publish(store: Store, out: Path) -> dict[str, int]:
     """Write figures.jsonl, images/, failed.jsonl, excluded.jsonl and return the counts."""
-    (out / "images").mkdir(parents=True, exist_ok=True)
-    stale = {path.name for path in (out / "images").iterdir() if path.is_file()}
-
-    def placed() -> Iterator[Figure]:
-        for figure, cached in figures(store):
-            name = Path(figure.file).name
-            place(cached, out / "images" / name)
-            stale.discard(name)
-            yield figure
-
-    have = write_jsonl(out / "figures.jsonl", placed())
-    for name in stale:
-        (out / "images" / name).unlink()
-    failed = write_jsonl(out / "failed.jsonl", store.problems())
-    excluded = store.db.execute("SELECT item, reason FROM excluded ORDER BY item")
-    left_out = write_jsonl(out / "excluded.jsonl", (Failure(item=r["item"], reason=r["reason"]) for r in excluded))
+    found = ((figure, figure.file, cached) for figure, cached in figures(store))
+    have, failed, left_out = results.publish(store, out, "figures", found, "images")
     return {
         "candidates": store.count("SELECT count(*) FROM figure"),
         "selected": store.count("SELECT count(*) FROM figure WHERE taken"),
@@ -191,26 +176,13 @@ def publish(store: Store, out: Path) -> dict[str, int]:
     }
 
 
-def publish_nothing(out: Path, stage: str) -> None:
-    """Empty results of a stage that is switched off."""
-    (out / "images").mkdir(parents=True, exist_ok=True)
-    for name in ("figures", "failed", "excluded"):
-        write_jsonl(out / f"{name}.jsonl", [])
-    log.info("%s: switched off in params.yaml; empty results written to %s", stage, out)
-
-
 def report(store: Store, what: str, counts: dict[str, int], out: Path) -> None:
     """Say what there is, by licence."""
-    table: dict[str, int] = {}
+    table: dict[tuple[str, str], int] = {}
     for figure, _ in figures(store):
-        table[figure.licence] = table.get(figure.licence, 0) + 1
-    rows = [
-        (what, code or "not stated", count, "yes" if rights(code).redistribute else "no")
-        for code, count in sorted(table.items())
-    ]
-    show_table("figures by source and licence", ("source", "licence", "figures", "may be redistributed"), rows)
-    show_failures(out / "failed.jsonl")
-    log.info(", ".join(f"{name} {count}" for name, count in counts.items()))
+        key = (what, figure.licence)
+        table[key] = table.get(key, 0) + 1
+    results.report(out, "figures", "figures", table, counts)
 
 
 def judge(what: str, counts: dict[str, int], blocked: int, out: Path) -> None:
@@ -224,3 +196,37 @@ def judge(what: str, counts: dict[str, int], blocked: int, out: Path) -> None:
         raise HarvestError(f"{what}: expected figures of chest CT, got none; check the search term and the dates")
     if counts["failed"] and not counts["have"]:
         raise HarvestError(f"{what}: all {counts['failed']} items failed; the reasons are in {out / 'failed.jsonl'}")
+
+
+def routes_of(routes: list[str], known: tuple[str, ...]) -> list[str]:
+    """The routes asked for, in order. Raises SettingError for none, or one that is not known."""
+    ways = split_list(routes)
+    if not ways or set(ways) - set(known):
+        raise SettingError(f"--routes: expected {' or '.join(known)}, got {', '.join(ways) or 'none'}")
+    return ways
+
+
+def follow(store: Store, ways: list[str], fill: Callable[[str], None], public: Callable[[str], str]) -> list[str]:
+    """Fill the store route by route; one that breaks is recorded, and the others go on. Gives what those said."""
+    broken = []
+    for way in ways:
+        try:
+            fill(way)
+        except (ItemError, BlockedError) as error:
+            log.warning("%s: %s", way, error)
+            broken.append(f"route {way}: {public(str(error))}")
+            store.fail(f"route {way}", public(str(error)))
+    return broken
+
+
+def check_listing(ways: list[str], broken: list[str]) -> None:
+    """Raise HarvestError where every route broke."""
+    if len(broken) == len(ways):
+        raise HarvestError(f"no route gave a listing: {'; '.join(broken)}. Run the same command again to go on")
+
+
+def finish(store: Store, what: str, out: Path) -> None:
+    """Write the results, say what there is, and judge it. Raises HarvestError."""
+    counts = publish(store, out)
+    report(store, what, counts, out)
+    judge(what, counts, store.waiting(), out)

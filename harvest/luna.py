@@ -26,7 +26,7 @@ from harvest.errors import HarvestError, SettingError
 from harvest.lidc import Rating, consensus, label_of, read_ratings
 from harvest.lungs import lung_fraction_of_grey, window
 from harvest.mhd import Header, VolumeError, read_header
-from harvest.options import guarded, new_app, progress
+from harvest.options import Enabled, guarded, new_app, progress
 from harvest.records import Failure, write_jsonl
 from harvest.slices import Nodule, Plan, choose_slices, patch, random_for, resized, upright
 
@@ -209,7 +209,7 @@ def main(
     patch_mm: Annotated[float, typer.Option(min=1, help="side of a nodule patch on the patient, mm")] = 45.0,
     patch_size: Annotated[int, typer.Option(min=8, help="side of a nodule patch, pixels")] = 64,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    enabled: Annotated[bool, typer.Option(help="--no-enabled writes empty results")] = True,
+    enabled: Enabled = True,
 ) -> None:
     """Choose subjects and slices, window them, cut nodule patches."""
     plan = Plan(slices_per_subject, level, width, size, min_lung, seed, patch_mm, patch_size)

@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harvest import given, openi
+from harvest import given, openi, options, results
 from harvest.cases import MEDPIX, OPENI, Services, list_encounters, read_encounters
 from harvest.content import IMAGES
-from harvest.errors import BlockedError, HarvestError, ItemError, SettingError
+from harvest.errors import BlockedError, ItemError
 from harvest.hosts import check_services, is_loopback
 from harvest.http import Session
-from harvest.options import guarded, in_words, new_app, split_list
+from harvest.options import cache_of, guarded, in_words, new_app, split_list
 from harvest.select import chest_ct, may_be_covid
 from harvest.store import Store, open_store, sha256_of
 
@@ -114,22 +113,19 @@ class Placeholder:
             )
 
 
-def run_routes(
-    session: Session, store: Store, services: Services, ways: list[str], queries: list[str]
-) -> Iterator[str]:
-    """Fill the store, route by route; yields what a route that broke said."""
-    for way in ways:
-        try:
-            if way == "rest":
-                list_encounters(session, store, services)
-                read_encounters(session, store, services)
-            else:
-                search_openi(session, store, services, queries)
-        except (ItemError, BlockedError) as error:
-            log.warning("%s: %s", way, error)
-            store.fail(f"route {way}", services.public(str(error)))
-            yield f"route {way}: {services.public(str(error))}"
+def run_routes(session: Session, store: Store, services: Services, ways: list[str], queries: list[str]) -> list[str]:
+    """Fill the store, route by route; gives what a route that broke said."""
+
+    def fill(way: str) -> None:
+        if way == "rest":
+            list_encounters(session, store, services)
+            read_encounters(session, store, services)
+        else:
+            search_openi(session, store, services, queries)
+
+    broken = given.follow(store, ways, fill, services.public)
     join_cases(store)
+    return broken
 
 
 def announce(session: Session, store: Store, services: Services, ways: list[str]) -> None:
@@ -157,31 +153,27 @@ def main(
             help="search words for Open-i; repeated or a comma list", default_factory=lambda: ["chest CT", "lung CT"]
         ),
     ],
-    contact: Annotated[str, typer.Option(help="e-mail address; needed for the live services")] = "",
+    contact: options.Contact = "",
     openi_url: Annotated[str, typer.Option("--openi", help="Open-i")] = OPENI,
     medpix_url: Annotated[str, typer.Option("--medpix", help="MedPix")] = MEDPIX,
-    spacing: Annotated[
-        float, typer.Option(help="seconds between requests to hosts that are none of the services'")
-    ] = 1.0,
+    spacing: options.OtherSpacing = 1.0,
     limit: Annotated[int, typer.Option(help="at most this many pictures, likeliest first; 0 for all")] = 0,
-    max_mb: Annotated[int, typer.Option(help="largest picture, megabytes")] = 60,
-    enabled: Annotated[bool, typer.Option(help="--no-enabled writes empty results")] = True,
-    cache: Annotated[Path | None, typer.Option(help="folder that survives a killed run; default: <out>.cache")] = None,
+    max_mb: options.MaxPicture = 60,
+    enabled: options.Enabled = True,
+    cache: options.CacheFolder = None,
     dry_run: Annotated[bool, typer.Option(help="list only, say how long the crawl will take")] = False,
-    refresh: Annotated[bool, typer.Option(help="forget what the cache knows")] = False,
+    refresh: options.Refresh = False,
 ) -> None:
     """Read the cases, fetch their axial chest CTs."""
     if not enabled:
-        given.publish_nothing(out, "medpix")
+        results.publish_nothing(out, "medpix", "figures", "images")
         return
-    ways = split_list(routes)
-    if not ways or set(ways) - set(ROUTES):
-        raise SettingError(f"--routes: expected {' or '.join(ROUTES)}, got {', '.join(ways) or 'none'}")
+    ways = given.routes_of(routes, ROUTES)
     services = Services(openi_url.rstrip("/"), medpix_url.rstrip("/"))
     used = {"openi": services.openi} if "openi" in ways else {}
     used |= {"medpix": services.medpix} if "rest" in ways else {}
     check_services(contact, used)
-    cache = cache or out.with_name(out.name + ".cache")
+    cache = cache_of(out, cache)
     with open_store(cache, "medpix", (services.openi, services.medpix), SCHEMA, refresh) as store:
         local = all(is_loopback(url) for url in used.values())
         session = Session(contact, spacing=spacing, local=local, state=cache / "hosts")
@@ -191,15 +183,11 @@ def main(
         if dry_run:
             announce(session, store, services, ways)
             return
-        broken = list(run_routes(session, store, services, ways, words))
-        if len(broken) == len(ways):
-            raise HarvestError(f"no route gave a listing: {'; '.join(broken)}. Run the same command again to go on")
+        broken = run_routes(session, store, services, ways, words)
+        given.check_listing(ways, broken)
         check = Placeholder(session, store, services).check if "rest" in ways else None
         given.gather(session, store, limit, max_mb << 20, services.public, check)
-        counts = given.publish(store, out)
-        given.report(store, "medpix", counts, out)
-        blocked = store.count("SELECT count(*) FROM problem WHERE waiting")
-    given.judge("medpix", counts, blocked, out)
+        given.finish(store, "medpix", out)
 
 
 if __name__ == "__main__":

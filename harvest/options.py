@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ParamSpec
+from typing import Annotated, ParamSpec
 
 import typer
 from rich.console import Console
@@ -26,6 +26,12 @@ from harvest.records import Failure, RecordError, read_jsonl
 P = ParamSpec("P")
 log = logging.getLogger(__name__)
 console = Console(stderr=True)
+Enabled = Annotated[bool, typer.Option(help="--no-enabled writes empty results")]
+CacheFolder = Annotated[Path | None, typer.Option(help="folder that survives a killed run; default: <out>.cache")]
+Refresh = Annotated[bool, typer.Option(help="forget what the cache knows")]
+Contact = Annotated[str, typer.Option(help="e-mail address; needed for the live services")]
+OtherSpacing = Annotated[float, typer.Option(help="seconds between requests to hosts that are none of the services'")]
+MaxPicture = Annotated[int, typer.Option(help="largest picture, megabytes")]
 _QUIET = 60.0
 """seconds without a terminal after which progress is told anyhow"""
 
@@ -37,6 +43,11 @@ def new_app() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
+
+
+def cache_of(out: Path, cache: Path | None) -> Path:
+    """The folder that survives a killed run."""
+    return cache or out.with_name(out.name + ".cache")
 
 
 def split_list(values: Iterable[str]) -> list[str]:

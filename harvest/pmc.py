@@ -17,13 +17,12 @@ from typing import Annotated
 
 import typer
 
-from harvest import europepmc, given, openi
+from harvest import europepmc, given, openi, options, results
 from harvest.articles import BUCKET, EUTILS, OPENI, Services, list_articles, read_articles
-from harvest.errors import BlockedError, HarvestError, ItemError, SettingError
 from harvest.eutils import Eutils
 from harvest.hosts import check_services, is_loopback
 from harvest.http import Session
-from harvest.options import guarded, in_words, new_app, split_list
+from harvest.options import cache_of, guarded, in_words, new_app
 from harvest.select import chest_ct, may_be_covid
 from harvest.store import Store, open_store
 from harvest.window import check_window
@@ -86,7 +85,7 @@ def main(
             help="bucket, openi; in this order, a comma list or repeated", default_factory=lambda: list(ROUTES)
         ),
     ],
-    contact: Annotated[str, typer.Option(help="e-mail address; needed for the live services")] = "",
+    contact: options.Contact = "",
     api_key: Annotated[
         str, typer.Option(help="NCBI key: 10 requests a second instead of 3", envvar="NCBI_API_KEY")
     ] = "",
@@ -100,27 +99,23 @@ def main(
     query: Annotated[str, typer.Option(help="search words for Open-i")] = "chest CT",
     since: Annotated[str, typer.Option(help="published from, YYYY-MM-DD")] = "2000-01-01",
     until: Annotated[str, typer.Option(help="published until, YYYY-MM-DD")] = "2019-10-31",
-    spacing: Annotated[
-        float, typer.Option(help="seconds between requests to hosts that are none of the services'")
-    ] = 1.0,
+    spacing: options.OtherSpacing = 1.0,
     max_articles: Annotated[int, typer.Option(help="at most this many articles, likeliest first; 0 for all")] = 2000,
     archives: Annotated[
         str, typer.Option("--packages", help="folder of PMC….tar.gz packages, looked into first; '' for none")
     ] = "",
     limit: Annotated[int, typer.Option(help="at most this many figures, likeliest first; 0 for all")] = 1000,
-    max_mb: Annotated[int, typer.Option(help="largest picture, megabytes")] = 60,
-    enabled: Annotated[bool, typer.Option(help="--no-enabled writes empty results")] = True,
-    cache: Annotated[Path | None, typer.Option(help="folder that survives a killed run; default: <out>.cache")] = None,
+    max_mb: options.MaxPicture = 60,
+    enabled: options.Enabled = True,
+    cache: options.CacheFolder = None,
     dry_run: Annotated[bool, typer.Option(help="list only, say how long the crawl will take")] = False,
-    refresh: Annotated[bool, typer.Option(help="forget what the cache knows")] = False,
+    refresh: options.Refresh = False,
 ) -> None:
     """Search, read captions, fetch the chest CT figures."""
     if not enabled:
-        given.publish_nothing(out, "pmc")
+        results.publish_nothing(out, "pmc", "figures", "images")
         return
-    ways = split_list(routes)
-    if not ways or set(ways) - set(ROUTES):
-        raise SettingError(f"--routes: expected {' or '.join(ROUTES)}, got {', '.join(ways) or 'none'}")
+    ways = given.routes_of(routes, ROUTES)
     since, until = check_window(since, until)
     services = Services(
         eutils.rstrip("/"),
@@ -133,36 +128,29 @@ def main(
     if "bucket" in ways:
         used |= {"eutils": services.eutils, "bucket": services.bucket, "europepmc": services.europepmc}
     check_services(contact, used)
-    cache = cache or out.with_name(out.name + ".cache")
+    cache = cache_of(out, cache)
     names = (services.eutils, services.bucket, services.europepmc, services.openi)
     with open_store(cache, "pmc", names, SCHEMA, refresh) as store:
         local = all(is_loopback(url) for url in used.values())
         session = Session(contact, spacing=spacing, local=local, state=cache / "hosts", api_key=api_key)
         store.note(spacing_ms=round(1000 * session.rule(services.bucket).spacing))
         given.start(store, json.dumps([ways, term, query, since, until, max_articles, archives]), ("article",))
-        broken = []
-        for way in ways:
-            try:
-                if way == "bucket":
-                    list_articles(Eutils(session, services.eutils, contact, api_key), store, term, since, until)
-                    _announce(session, store, services, max_articles)
-                    if not dry_run:
-                        read_articles(session, store, services, max_articles)
-                elif not dry_run:
-                    search_openi(session, store, services, query, max_articles)
-            except (ItemError, BlockedError) as error:
-                log.warning("%s: %s", way, error)
-                broken.append(f"route {way}: {services.public(str(error))}")
-                store.fail(f"route {way}", services.public(str(error)))
+
+        def fill(way: str) -> None:
+            if way == "bucket":
+                list_articles(Eutils(session, services.eutils, contact, api_key), store, term, since, until)
+                _announce(session, store, services, max_articles)
+                if not dry_run:
+                    read_articles(session, store, services, max_articles)
+            elif not dry_run:
+                search_openi(session, store, services, query, max_articles)
+
+        broken = given.follow(store, ways, fill, services.public)
         if dry_run:
             return
-        if len(broken) == len(ways):
-            raise HarvestError(f"no route gave a listing: {'; '.join(broken)}. Run the same command again to go on")
+        given.check_listing(ways, broken)
         given.gather(session, store, limit, max_mb << 20, services.public, archives=services.archives)
-        counts = given.publish(store, out)
-        given.report(store, "pmc", counts, out)
-        blocked = store.count("SELECT count(*) FROM problem WHERE waiting")
-    given.judge("pmc", counts, blocked, out)
+        given.finish(store, "pmc", out)
 
 
 def _announce(session: Session, store: Store, services: Services, most: int) -> None:

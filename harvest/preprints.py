@@ -19,16 +19,15 @@ from typing import Annotated
 
 import typer
 
-from harvest import biorxiv, meca
+from harvest import biorxiv, meca, results
 from harvest.biorxiv import Row
 from harvest.errors import HarvestError, SettingError
 from harvest.hosts import check_services, is_loopback
 from harvest.http import Session
-from harvest.licences import rights
-from harvest.options import guarded, in_words, new_app, show_failures, show_table, split_list
+from harvest.options import CacheFolder, Enabled, Refresh, cache_of, guarded, in_words, new_app, split_list
 from harvest.papers import crawl_seconds, fetch_all, pdf_name
-from harvest.records import Failure, Preprint, write_jsonl
-from harvest.store import Store, open_store, place
+from harvest.records import Preprint
+from harvest.store import Store, open_store
 from harvest.window import PUBLIC_API, PUBLIC_SITE, SCHEMA, Wanted, add_saved, check_window, list_all, listed, select
 
 log = logging.getLogger(__name__)
@@ -46,42 +45,14 @@ def records(store: Store) -> Iterator[Preprint]:
         saved = store.have(name)
         if saved is None:
             continue
-        yield Preprint(
-            doi=row.doi,
-            version=row.version,
-            server=row.server,
-            date=row.date,
-            title=row.title,
-            abstract=row.abstract,
-            category=row.category,
-            licence=row.licence,
-            pdf=f"pdf/{name}",
-            sha256=saved.sha256,
-            bytes=saved.bytes,
-            authors=row.authors,
-            published=row.published,
-            url=store.url_of(name),
-        )
+        known = {field.name: getattr(row, field.name) for field in fields(Row) if field.name in Preprint.model_fields}
+        yield Preprint(**known, pdf=f"pdf/{name}", sha256=saved.sha256, bytes=saved.bytes, url=store.url_of(name))
 
 
 def publish(store: Store, wanted: Wanted, out: Path) -> dict[str, int]:
     """Write the results and return the counts."""
-    (out / "pdf").mkdir(parents=True, exist_ok=True)
-    stale = {path.name for path in (out / "pdf").glob("*v*.pdf")}
-
-    def placed() -> Iterator[Preprint]:
-        for record in records(store):
-            name = Path(record.pdf).name
-            place(store.files / name, out / "pdf" / name)
-            stale.discard(name)
-            yield record
-
-    downloaded = write_jsonl(out / "preprints.jsonl", placed())
-    for name in stale:
-        (out / "pdf" / name).unlink()
-    failed = write_jsonl(out / "failed.jsonl", store.problems())
-    excluded = store.db.execute("SELECT item, reason FROM excluded ORDER BY item")
-    withdrawn = write_jsonl(out / "excluded.jsonl", (Failure(item=r["item"], reason=r["reason"]) for r in excluded))
+    found = ((record, record.pdf, store.files / Path(record.pdf).name) for record in records(store))
+    downloaded, failed, withdrawn = results.publish(store, out, "preprints", found, "pdf", "*v*.pdf")
     counts = {
         "listed": listed(store, wanted),
         "selected": store.count("SELECT count(*) FROM plan"),
@@ -103,13 +74,7 @@ def report(out: Path, counts: dict[str, int]) -> None:
             record = json.loads(line)
             key = (record["server"], record["licence"])
             table[key] = table.get(key, 0) + 1
-    rows = [
-        (server, licence or "not stated", count, "yes" if rights(licence).redistribute else "no")
-        for (server, licence), count in sorted(table.items())
-    ]
-    show_table("preprints by source and licence", ("source", "licence", "papers", "may be redistributed"), rows)
-    show_failures(out / "failed.jsonl")
-    log.info(", ".join(f"{name} {count}" for name, count in counts.items()))
+    results.report(out, "preprints", "papers", table, counts)
 
 
 @app.command()
@@ -145,19 +110,16 @@ def main(
     go_on: Annotated[
         bool, typer.Option(help="end well although a host was stopped, with what there is; else run again later")
     ] = False,
-    enabled: Annotated[bool, typer.Option(help="--no-enabled writes empty results")] = True,
-    cache: Annotated[Path | None, typer.Option(help="folder that survives a killed run; default: <out>.cache")] = None,
+    enabled: Enabled = True,
+    cache: CacheFolder = None,
     dry_run: Annotated[
         bool, typer.Option(help="list and select, say how long the crawl will take, fetch nothing")
     ] = False,
-    refresh: Annotated[bool, typer.Option(help="forget what the cache knows")] = False,
+    refresh: Refresh = False,
 ) -> None:
     """List the window, select the COVID papers, fetch their PDFs."""
     if not enabled:
-        for name in ("preprints", "failed", "excluded"):
-            write_jsonl(out / f"{name}.jsonl", [])
-        (out / "pdf").mkdir(parents=True, exist_ok=True)
-        log.info("preprints: switched off in params.yaml; empty results written to %s", out)
+        results.publish_nothing(out, "preprints", "preprints", "pdf")
         return
     names = tuple(split_list(servers))
     if not names or (unknown := [name for name in names if name not in biorxiv.SERVERS]):
@@ -168,7 +130,7 @@ def main(
     api, site, europepmc_api = api.rstrip("/"), site.rstrip("/"), europepmc_api.rstrip("/")
     wanted = Wanted(api, site, names, since, until, category, europepmc_api, check_later, limit, max_mb << 20)
     check_services(contact, {"api": api, "site": wanted.pdf_url(names[0], "x", 1), "europepmc": europepmc_api})
-    cache = cache or out.with_name(out.name + ".cache")
+    cache = cache_of(out, cache)
     local = all(is_loopback(url) for url in (api, wanted.pdf_url(names[0], "x", 1)))
     with open_store(cache, "preprints", (api, site), SCHEMA, refresh) as store:
         session = Session(contact, spacing=spacing, state=cache / "hosts", local=local)
@@ -191,7 +153,7 @@ def main(
             return
         fetch_all(session, store, wanted)
         counts = publish(store, wanted, out)
-        blocked = store.count("SELECT count(*) FROM problem WHERE waiting")
+        blocked = store.waiting()
     report(out, counts)
     if go_on and blocked:
         log.warning("%d PDFs wait for a host that was stopped; going on without them (--go_on)", blocked)

@@ -13,10 +13,10 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -31,7 +31,7 @@ from harvest.errors import BlockedError, HarvestError, ItemError, SettingError
 from harvest.given import picture_size, safe_name
 from harvest.hosts import check_services, is_loopback
 from harvest.http import Session
-from harvest.options import guarded, new_app, progress
+from harvest.options import CacheFolder, Contact, cache_of, guarded, new_app, progress
 from harvest.records import Box, Failure, Figure, Preprint, Record, read_jsonl, write_jsonl
 from harvest.store import Store, open_store, place
 from harvest.window import PUBLIC_SITE
@@ -43,6 +43,9 @@ app = new_app()
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS line(figure_id TEXT PRIMARY KEY, url TEXT, value TEXT, done INTEGER DEFAULT 0);
 """
+ORIGIN = ("figure_id", "source", "document_id", "doi", "version", "licence")
+PLACE = ("page", "xrefs", "box", "pixels", "dpi", "width", "height")
+"""what a figure and its line in a recipe have in common: what it is of, and how it is cut out"""
 
 
 class Line(Record):
@@ -93,21 +96,9 @@ def export(folders: list[Path], preprints: Path | None) -> Iterator[Line]:
                 log.warning("%s: no public address is known; it cannot be part of a recipe", figure.figure_id)
                 continue
             yield Line(
-                figure_id=figure.figure_id,
-                source=figure.source,
-                document_id=figure.document_id,
-                doi=figure.doi,
-                version=figure.version,
-                licence=figure.licence,
+                **_fields(figure, ORIGIN + PLACE),
                 url=url,
                 document_sha256=sha256,
-                page=figure.page,
-                xrefs=figure.xrefs,
-                box=figure.box,
-                pixels=figure.pixels,
-                dpi=figure.dpi,
-                width=figure.width,
-                height=figure.height,
                 sha256=pixel_hash(folder / figure.file),
             )
 
@@ -200,11 +191,13 @@ def _placed(line: Line, path: Path, out: Path, figure: Figure | None) -> Figure:
     file = f"images/{safe_name(line.figure_id)}{ending}"
     (out / "images").mkdir(parents=True, exist_ok=True)
     place(path, out / file)
-    known = line.model_dump(include={"figure_id", "source", "document_id", "doi", "version", "licence"})
     if figure is None:
-        place_ = line.model_dump(include={"page", "xrefs", "pixels", "dpi", "width", "height"})
-        return Figure(**known, **place_, box=line.box, file=file, url=line.url if line.pixels == "given" else "")
-    return figure.model_copy(update=known | {"file": file})
+        return Figure(**_fields(line, ORIGIN + PLACE), file=file, url=line.url if line.pixels == "given" else "")
+    return figure.model_copy(update=_fields(line, ORIGIN) | {"file": file})
+
+
+def _fields(record: Record, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in names}
 
 
 @app.command("export")
@@ -226,11 +219,11 @@ def restore_command(
     mirror: Annotated[
         list[str], typer.Option(help="FROM=TO: ask TO where an address begins with FROM", default_factory=list)
     ],
-    contact: Annotated[str, typer.Option(help="e-mail address; needed for the live services")] = "",
+    contact: Contact = "",
     spacing: Annotated[float, typer.Option(help="seconds between requests to a site")] = 10.0,
     dpi: Annotated[float, typer.Option(help="of renderings, as when the recipe was made")] = 300,
     max_mb: Annotated[int, typer.Option(help="largest file, megabytes")] = 300,
-    cache: Annotated[Path | None, typer.Option(help="folder that survives a killed run; default: <out>.cache")] = None,
+    cache: CacheFolder = None,
 ) -> None:
     """Fetch what a recipe names and make the same pictures of it."""
     ways = []
@@ -243,7 +236,7 @@ def restore_command(
     def address(url: str) -> str:
         return next((there + url.removeprefix(here) for here, there in ways if url.startswith(here)), url)
 
-    cache = cache or out.with_name(out.name + ".cache")
+    cache = cache_of(out, cache)
     services = tuple(there for _, there in ways)
     with open_store(cache, "recipe", (str(recipe.resolve()), *services), SCHEMA) as store:
         with store.transaction() as db:

@@ -140,6 +140,10 @@ class Store:
         for row in self.db.execute("SELECT item, reason FROM problem ORDER BY item"):
             yield Failure(item=row["item"], reason=row["reason"])
 
+    def waiting(self) -> int:
+        """How many items were not tried in this run, because a host was stopped."""
+        return self.count("SELECT count(*) FROM problem WHERE waiting")
+
     def count(self, query: str, *values: object) -> int:
         """The one number of a query."""
         return int(self.db.execute(query, values).fetchone()[0])
