@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 NAMES = ("auc", "accuracy", "precision", "recall", "f1", "specificity", "f1_noncovid")
+TAILS = (0.025, 0.975)
+"""of a 95 % interval"""
 BLOCK = 8_000_000
 """numbers held at once while resampling: 64 MB"""
 
@@ -55,7 +57,8 @@ class Metrics(dict[str, Any]):
                 return [plain(item) for item in value]
             return None if isinstance(value, float) and not math.isfinite(value) else value
 
-        return plain(self)  # type: ignore[no-any-return]
+        found: dict[str, Any] = plain(self)
+        return found
 
 
 def evaluate(
@@ -91,10 +94,7 @@ def evaluate(
         samples = bootstrap(truth, score, group, count, threshold, replicates, seed)
         tail = (1 - level) / 2
         for name in NAMES:
-            finite = samples[name][np.isfinite(samples[name])]
-            if len(finite) and not math.isnan(values[name]):
-                low, high = np.quantile(finite, [tail, 1 - tail])
-                intervals[name] = (float(low), float(high))
+            intervals[name] = interval(values[name], samples[name], (tail, 1 - tail))
         dropped = int((~np.isfinite(samples["auc"])).sum()) if not notes else 0
         if dropped:
             notes.append(f"{dropped} of {replicates} resamples held one class only and do not count for the AUC")
@@ -210,6 +210,15 @@ def _sorted_weighted(
             "specificity": tn / (tn + fp),
             "f1_noncovid": 2 * tn / (2 * tn + fp + fn),
         }
+
+
+def interval(value: float, drawn: np.ndarray, tails: tuple[float, float] = TAILS) -> tuple[float, float]:
+    """Percentile interval of ``value`` from its resamples; NaN where it, or every one of them, is undefined."""
+    finite = drawn[np.isfinite(drawn)]
+    if not len(finite) or math.isnan(value):
+        return math.nan, math.nan
+    low, high = np.quantile(finite, tails)
+    return float(low), float(high)
 
 
 def bootstrap(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from covidct.metrics import NAMES, MetricError, bootstrap, checked, grouped, weighted
+from covidct.metrics import NAMES, MetricError, bootstrap, checked, grouped, interval, weighted
 
 
 def compare(
@@ -42,14 +42,7 @@ def compare(
     for name in NAMES:
         value = float(base_a[name].mean() - base_b[name].mean())
         difference = sample_a[name] - sample_b[name]
-        difference = difference[np.isfinite(difference)]
-        if not len(difference) or math.isnan(value):
-            found[name] = {"difference": value, "interval": (math.nan, math.nan), "p": math.nan}
-            continue
-        low, high = np.quantile(difference, [0.025, 0.975])
-        tails = min((difference <= 0).mean(), (difference >= 0).mean())
-        p = min(1.0, 2 * max(float(tails), 1 / (len(difference) + 1)))
-        found[name] = {"difference": value, "interval": (float(low), float(high)), "p": p}
+        found[name] = {"difference": value, "interval": interval(value, difference), "p": _p(value, difference)}
     return {
         "bootstrap": found,
         "delong": _delong(truth, a, b, group, count),
@@ -78,13 +71,20 @@ def over_seeds(
     base, samples = _over(truth, rows, group, count, threshold, replicates, seed, 0)
     found = {}
     for name in NAMES:
-        values, drawn = base[name], samples[name][np.isfinite(samples[name])]
-        mean = float(values.mean())
-        defined = len(drawn) > 0 and count > 1 and not math.isnan(mean)
-        low, high = np.quantile(drawn, [0.025, 0.975]) if defined else (math.nan, math.nan)
+        values, mean = base[name], float(base[name].mean())
         deviation = float(values.std(ddof=1)) if len(values) > 1 else math.nan
-        found[name] = {"mean": mean, "deviation": deviation, "interval": (float(low), float(high))}
+        limits = interval(mean, samples[name]) if count > 1 else (math.nan, math.nan)
+        found[name] = {"mean": mean, "deviation": deviation, "interval": limits}
     return found
+
+
+def _p(value: float, drawn: np.ndarray) -> float:
+    """Two-sided p of a difference, from its resamples; no smaller than their number allows."""
+    drawn = drawn[np.isfinite(drawn)]
+    if not len(drawn) or math.isnan(value):
+        return math.nan
+    tails = min((drawn <= 0).mean(), (drawn >= 0).mean())
+    return min(1.0, 2 * max(float(tails), 1 / (len(drawn) + 1)))
 
 
 def _rows(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -9,15 +9,7 @@ import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
 
 from covidct import metrics
-
-
-def sample(count: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    group = rng.integers(0, count // 3, count)
-    label = (group % 2).astype(int)
-    shift = rng.normal(0, 0.2, count // 3)
-    score = np.clip(np.round(0.3 + 0.3 * label + shift[group] + rng.normal(0, 0.2, count), 2), 0, 1)
-    return label, score, group
+from tests.covidct.scores import sample
 
 
 def test_values_equal_scikit_learn_with_ties() -> None:

@@ -149,3 +149,16 @@ class Draft:
             pages, failures = read_pages(pdf)
             assert not failures
             return analyse(pages)
+
+
+def paper(figures: int = 1, tag: str = "") -> Draft:
+    """A page with a figure of two panels, its caption and a sentence about it, so many times."""
+    draft = Draft()
+    for number in range(1, figures + 1):
+        draft.page()
+        draft.text(prose(60, number) + f" The man had ground-glass opacities (Figure {number}).")
+        draft.y += 12
+        draft.image((150, draft.y, 450, draft.y + 150), seed=number)
+        draft.y += 6
+        draft.text(f"Chest CT{tag}. (A) Day 1. (B) Day 5.", size=9, lead=f"Figure {number}.")
+    return draft

@@ -9,21 +9,9 @@ import pymupdf
 import pytest
 
 from harvest.document import DocumentError, Extraction, Settings, extract, run
-from tests.harvest.drawn import Draft, picture, prose
+from tests.harvest.drawn import Draft, paper, picture, prose
 
 QUICK = Settings(dpi=72)
-
-
-def paper(pages: int = 1) -> Draft:
-    draft = Draft()
-    for number in range(1, pages + 1):
-        draft.page()
-        draft.text(prose(60, number) + f" The man had ground-glass opacities (Figure {number}).")
-        draft.y += 12
-        draft.image((150, draft.y, 450, draft.y + 150), seed=number)
-        draft.y += 6
-        draft.text("Chest CT. (A) Day 1. (B) Day 5.", size=9, lead=f"Figure {number}.")
-    return draft
 
 
 def saved(draft: Draft, folder: Path, **options: object) -> Path:

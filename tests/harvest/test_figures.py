@@ -14,20 +14,14 @@ from typer.testing import CliRunner
 from harvest.debug import contact_sheet
 from harvest.figures import app, safe_stem
 from harvest.records import Failure, Figure, Preprint, write_jsonl
+from tests.harvest import drawn
 from tests.harvest.drawn import Draft, prose
 
 RUN = CliRunner()
 
 
 def paper(path: Path, figures: int = 1, tag: str = "") -> Path:
-    draft = Draft()
-    for number in range(1, figures + 1):
-        draft.page()
-        draft.text(prose(60, number) + f" The man had ground-glass opacities (Figure {number}).")
-        draft.y += 12
-        draft.image((150, draft.y, 450, draft.y + 150), seed=number)
-        draft.y += 6
-        draft.text(f"Chest CT{tag}. (A) Day 1. (B) Day 5.", size=9, lead=f"Figure {number}.")
+    draft = drawn.paper(figures, tag)
     if not figures:
         draft.page()
         draft.text(prose(200))
