@@ -14,6 +14,7 @@ import numpy as np
 
 from covidct.files import write_bytes
 from curation import modality_drawn as drawn
+from curation.modality_scans import abdomen_ct, head_ct
 from harvest.sample.distractors import xray
 from harvest.sample.phantom import FIELD, Patient, draw_patient, render
 from harvest.sample.picture import WINDOWS, windowed
@@ -92,7 +93,7 @@ def cases() -> dict[str, np.ndarray]:
         "windows": boxed(beside(ct(sick), ct(sick, window="mediastinal")), (nth(0), RED)),
         "planes": boxed(beside(ct(sick), coronal(sick)), (nth(0), RED)),
         "overlay": beside(fitted(drawn.heat_map(grey, rng)), fitted(drawn.mask_over(grey, grey < 90, rng))),
-        "others": beside(fitted(drawn.head_ct(rng)), fitted(drawn.abdomen_ct(rng))),
+        "others": beside(fitted(head_ct(rng)), fitted(abdomen_ct(rng))),
         "personal": boxed(beside(named), ((0, 20, WIDE, HIGH - 18), RED)),
         "ruler": boxed(beside(ruled), ((0, 0, WIDE - 14, HIGH), RED)),
     }

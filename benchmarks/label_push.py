@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from curation import cards, labelstudio, server
+from curation import cards, labelstudio, pulling, server
 from curation.records import Candidate, PanelProposal, PixelBox, Suggestion
 from curation.shelf import Shelf
 from harvest.records import Figure, Mention, write_jsonl
@@ -92,7 +92,7 @@ def main() -> None:
         print(json.dumps({**told, "MB every 5000": memory}), flush=True)
     start = time.perf_counter()
     with Shelf() as found:
-        labelstudio.pull(labelstudio.annotated(client, number), found)
+        pulling.pull(labelstudio.annotated(client, number), found)
         print(json.dumps({"what": "pull", "reviews": len(found), "seconds": round(time.perf_counter() - start, 1)}))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     size = sum(p.stat().st_size for p in arguments.home.glob("label_studio.sqlite3*")) / 1e6

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from curation import cards, labelstudio, server
+from curation import cards, labelstudio, pulling, server
 from curation.agreement import by_candidate, disagreements, summary
 from curation.labelstudio import LabelStudioError
 from curation.records import Review
@@ -146,13 +146,13 @@ def pull(
         with Shelf() as found:
             adjudicated = project.endswith(ADJUDICATION)
             if export:
-                failures = labelstudio.pull(labelstudio.exported(export), found, adjudicated)
-                kept = labelstudio.keep(before, found)
+                failures = pulling.pull(pulling.exported(export), found, adjudicated)
+                kept = pulling.keep(before, found)
             else:
                 client = _client(url, home)
                 number = labelstudio.project_id(client, project)
-                failures = labelstudio.pull(labelstudio.annotated(client, number), found, adjudicated)
-                kept = labelstudio.keep_lost(client, number, before, found)
+                failures = pulling.pull(labelstudio.annotated(client, number), found, adjudicated)
+                kept = pulling.keep_lost(client, number, before, found)
             if failures and not len(found):
                 raise LabelStudioError(f"none of {len(failures)} annotations is ours; first: {failures[0].reason}")
             count = write_jsonl(target, (Review.model_validate_json(text) for _, text in found.items()))

@@ -1,17 +1,15 @@
-"""The only module that talks to Label Studio: connect, find or make our project, push, pull.
+"""The only module that talks to Label Studio: connect, find or make our project, push, list tasks and annotations.
 
 Guarantees: the candidate id inside the task's data is the key, so pushing twice makes no duplicate and a push that was
-cut off is finished by the next; annotations are never touched, nor the proposal one started from; the same reviews
-give the same bytes; memory does not grow with the number of tasks.
+cut off is finished by the next; annotations are never touched, nor the proposal one started from; memory does not grow
+with the number of tasks. What becomes of the annotations: `curation.pulling`.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,10 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from curation.cards import Card, guide
-from curation.records import Review
 from curation.shelf import Shelf
-from curation.tasks import TaskError, to_review
-from harvest.records import Failure
 
 FORM = Path(__file__).with_name("labels.xml")
 PAGE = 500
@@ -32,7 +27,6 @@ HIDDEN = (
     *("predictions_results", "predictions_score", "predictions_model_versions", "avg_lead_time", "updated_at"),
     *("created_at", "updated_by", "draft_exists", "total_predictions", "allow_skip", "comment_count", "reviewers"),
 )
-MAX_EXPORT_BYTES = 2 * 1024**3
 log = logging.getLogger(__name__)
 
 
@@ -274,7 +268,7 @@ def _update_reviewed(client: Any, project: int, task: int, card: Card) -> None:
 # --- pull -------------------------------------------------------------------------------------------------------------
 
 
-def _signed(annotation: dict[str, Any], people: dict[int, str]) -> dict[str, Any]:
+def signed(annotation: dict[str, Any], people: dict[int, str]) -> dict[str, Any]:
     """The annotation with ``completed_by`` an e-mail address, as far as it is known (initials are not enough)."""
     by = annotation.get("completed_by")
     number, told = (by.get("id"), by.get("email")) if isinstance(by, dict) else (by, "")
@@ -287,81 +281,4 @@ def annotated(client: Any, project: int) -> Iterator[dict[str, Any]]:
         people = {int(u.id): str(u.email or u.username) for u in client.users.list()}
         for found in client.tasks.list(project=project, fields="all", only_annotated=True, page_size=PAGE):
             task: dict[str, Any] = found.model_dump()
-            yield {**task, "annotations": [_signed(a, people) for a in task.get("annotations") or []]}
-
-
-def exported(path: Path) -> Iterator[dict[str, Any]]:
-    """Tasks of a JSON export that somebody saved in the browser. Raises LabelStudioError if it is none."""
-    if not path.is_file():
-        raise LabelStudioError(f"{path}: expected a JSON export of Label Studio, got no file")
-    if path.stat().st_size > MAX_EXPORT_BYTES:
-        raise LabelStudioError(f"{path}: {path.stat().st_size} bytes; expected at most {MAX_EXPORT_BYTES}; pull by API")
-    try:
-        tasks = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise LabelStudioError(f"{path}: expected a JSON export of Label Studio ({error}); export as JSON") from error
-    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
-        raise LabelStudioError(f"{path}: expected a list of tasks; export as JSON (not JSON-MIN, CSV …)")
-    for task in tasks:
-        found = task.get("annotations")
-        annotations = found if isinstance(found, list) else []
-        yield {**task, "annotations": [_signed(a, {}) for a in annotations if isinstance(a, dict)]}
-
-
-def pull(tasks: Iterable[dict[str, Any]], reviews: Shelf, adjudicated: bool = False) -> list[Failure]:
-    """Put the submitted annotations of ``tasks`` into ``reviews`` (``key(review)`` -> JSON); returns unreadable ones.
-
-    A curator who submitted twice for one candidate counts with the last. Skipped (cancelled) annotations don't count.
-    """
-    failures: list[Failure] = []
-    for task in tasks:
-        for annotation in task.get("annotations") or []:
-            if annotation.get("was_cancelled"):
-                continue
-            try:
-                review = to_review(task, annotation, str(annotation.get("completed_by")), adjudicated)
-            except (TaskError, ValidationError) as error:
-                item = f"task {task.get('id')} annotation {annotation.get('id')}"
-                failures.append(Failure(item=item, reason=str(error)))
-                continue
-            before = reviews.get(key(review))
-            if before is None or Review.model_validate_json(before).reviewed_at <= review.reviewed_at:
-                reviews[key(review)] = review.model_dump_json()
-    return failures
-
-
-def key(review: Review) -> str:
-    """What orders reviews and tells them apart: candidate, then reviewer."""
-    return f"{review.candidate_id}\t{review.reviewer}"
-
-
-def keep(before: Iterable[Review], reviews: Shelf) -> int:
-    """Add earlier reviews that ``reviews`` lacks; returns how many."""
-    missing = [review for review in before if key(review) not in reviews]
-    for review in missing:
-        reviews[key(review)] = review.model_dump_json()
-    return len(missing)
-
-
-def keep_lost(client: Any, project: int, before: Iterable[Review], reviews: Shelf) -> int:
-    """Add earlier reviews whose task is no longer on the server (deleted by hand, project made anew).
-
-    A review whose task is there but whose annotation is gone was withdrawn, and goes; a task made after the review is
-    not the one that was reviewed. Returns how many were kept.
-    """
-    missing = [review for review in before if key(review) not in reviews]
-    if not missing:
-        return 0
-    with Shelf() as known:
-        known_tasks(client, project, known)
-        return keep((review for review in missing if _lost(review, known.get(review.candidate_id))), reviews)
-
-
-def _lost(review: Review, task: str | None) -> bool:
-    if task is None:
-        return True
-    try:
-        since = datetime.fromisoformat(task.split(" ", 3)[3])
-        return since > datetime.fromisoformat(review.reviewed_at)
-    except (ValueError, TypeError):  # no times that could be compared: rather keep too much
-        return True
+            yield {**task, "annotations": [signed(a, people) for a in task.get("annotations") or []]}

@@ -99,14 +99,25 @@ def features(image: np.ndarray) -> np.ndarray:
     return np.concatenate([hog, small.ravel(), levels, np.array(shape)]).astype(np.float32)
 
 
-def _lungs(luma: np.ndarray, flat: np.ndarray) -> list[float]:
-    """Dark areas inside brighter tissue: how many, how large, where, how round, how textured."""
+def _dark_areas(luma: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+    """Areas darker than Otsu's level: which are enclosed and over the share ``least``; labels, stats, centres; level.
+
+    Labels, stats and centres as OpenCV gives them for connected components.
+    """
     level, _ = cv2.threshold(cv2.medianBlur(luma, 5), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     _count, labels, stats, centres = cv2.connectedComponentsWithStats((luma < level).astype(np.uint8), connectivity=4)
     high, wide = luma.shape
     x, y, w, h, area = (stats[:, i] for i in range(5))
-    keep = (x > 0) & (y > 0) & (x + w < wide) & (y + h < high) & (area > 0.008 * luma.size)
+    keep = (x > 0) & (y > 0) & (x + w < wide) & (y + h < high) & (area > least * luma.size)
     keep[0] = False
+    return keep, labels, stats, centres, level
+
+
+def _lungs(luma: np.ndarray, flat: np.ndarray) -> list[float]:
+    """Dark areas inside brighter tissue: how many, how large, where, how round, how textured."""
+    keep, labels, stats, centres, level = _dark_areas(luma, 0.008)
+    high, wide = luma.shape
+    w, h, area = (stats[:, i] for i in range(2, 5))
     inside = [i for i in np.argsort(-area) if keep[i]][:2]
     shares = [float(area[i]) / luma.size for i in inside] + [0.0] * (2 - len(inside))
     places = [v for i in inside for v in (float(centres[i][0] / wide), float(centres[i][1] / high))] + [0.5] * (
@@ -138,12 +149,7 @@ def reason(value: float) -> str:
 def view(image: np.ndarray) -> str:
     """``lung window``, ``soft-tissue window`` or ``unsure``: whether vessels can be told from the air around them."""
     luma, _ = squeeze(grey(image), WORK)
-    level, _ = cv2.threshold(cv2.medianBlur(luma, 5), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    _count, labels, stats, _ = cv2.connectedComponentsWithStats((luma < level).astype(np.uint8), connectivity=4)
-    high, wide = luma.shape
-    x, y, w, h, area = (stats[:, i] for i in range(5))
-    keep = (x > 0) & (y > 0) & (x + w < wide) & (y + h < high) & (area > 0.01 * luma.size)
-    keep[0] = False
+    keep, labels, *_ = _dark_areas(luma, 0.01)
     if not keep.any():
         return "unsure"
     inside = luma[keep[labels]]
