@@ -68,7 +68,7 @@ def drawn(folder: Path, count: int = 96) -> covidct.Dataset:
     return covidct.load(folder)
 
 
-class Pictures(torch.utils.data.Dataset):  # type: ignore[type-arg]
+class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
     """Opens, converts and transforms a picture each time it is asked for."""
 
     def __init__(self, subset: covidct.Subset) -> None:

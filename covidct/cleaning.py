@@ -232,11 +232,12 @@ def _mask(made: Plan, row: dict[str, Any]) -> None:
     for name in row["items"]:
         if not made.here(name):
             continue
-        found = [tuple(int(value) for value in box) for box in boxes.get(name, []) if len(box) == 4]
+        whole = (box for box in boxes.get(name, []) if len(box) == 4)
+        found = [(int(x0), int(y0), int(x1), int(y1)) for x0, y0, x1, y1 in whole]
         if not found:
             made.do(name, "held out", "", "", f"{what} burned in, place not known: {row['evidence']}"[:300], _id(row))
             continue
-        made.boxes.setdefault(name, []).extend(found)  # type: ignore[arg-type]
+        made.boxes.setdefault(name, []).extend(found)
         places = "; ".join(" ".join(map(str, box)) for box in found)
         made.do(name, "masked", "", places, f"{what} burned in", _id(row))
 

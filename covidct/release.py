@@ -109,12 +109,12 @@ def gate(dataset: Dataset, wish: Wish) -> tuple[str, dict[str, Any] | None]:
 
 def _findings(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(found["findings"], list):
             raise TypeError("findings is no list")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReleaseError(f"{path}: expected the JSON of `covidct audit`, got {error}") from error
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _personal_unchecked(findings: dict[str, Any]) -> bool:

@@ -28,7 +28,7 @@ MEMORY = 4 * 1024**3
 """bytes of pictures held in memory; above, ``cache`` must name a folder for a mapped file"""
 
 
-class ImageSet(TorchDataset):  # type: ignore[type-arg]
+class ImageSet(TorchDataset[tuple[Any, int]]):
     """``(image, label)`` of each record, label 1 = COVID; pictures decoded once, kept as uint8.
 
     Without ``size`` the transform gets a PIL image (grey, native size). With ``size`` pictures are resized once to

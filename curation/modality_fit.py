@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import cv2
 import joblib
@@ -211,9 +211,11 @@ def fit(rows: np.ndarray, labels: np.ndarray, components: int, cost: float, seed
 
 def save(path: Path, learned: Parameters) -> int:
     """Write the parameters (16-bit where precision allows); returns bytes."""
-    half = {k: getattr(learned, k).astype(np.float16) for k in ("axes", "vectors", "mean", "scale", "weights")}
-    numbers = {k: np.float64(getattr(learned, k)) for k in ("bias", "gamma", "slope", "shift")}
-    np.savez_compressed(path, **half, **numbers)  # type: ignore[arg-type]
+    numbers: dict[str, Any] = {
+        k: getattr(learned, k).astype(np.float16) for k in ("axes", "vectors", "mean", "scale", "weights")
+    }
+    numbers |= {k: np.float64(getattr(learned, k)) for k in ("bias", "gamma", "slope", "shift")}
+    np.savez_compressed(path, **numbers)
     return path.stat().st_size
 
 

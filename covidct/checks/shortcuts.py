@@ -119,7 +119,7 @@ def _models(trees: int, seed: int) -> dict[str, BaseEstimator]:
 def _fit(model: BaseEstimator, table: Array, labels: Array) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a baseline that stops early is still a baseline
-        return clone(model).fit(table, labels)  # type: ignore[attr-defined]
+        return clone(model).fit(table, labels)
 
 
 def _predict(model: Any, table: Array) -> Array:

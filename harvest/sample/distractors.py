@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -79,7 +81,7 @@ def xray(rng: np.random.Generator) -> np.ndarray:
     image = np.asarray(cv2.GaussianBlur(image, (0, 0), 5.0), np.float64)
     low, high = (float(v) for v in np.percentile(image, [1, 99]))
     grey = np.clip((image - low) / (high - low) * 225 + 12 + rng.normal(0, 2.5, image.shape), 0, 255).astype(np.uint8)
-    _text(grey, "R", (16, 34), 0.9, 255)
+    _text(grey, "R", (16, 34), 0.9, (255,))
     return compress(np.repeat(grey[..., None], 3, 2), 90)
 
 
@@ -116,5 +118,5 @@ def logo(server: str) -> np.ndarray:
     return page
 
 
-def _text(page: np.ndarray, text: str, at: tuple[int, int], scale: float, ink: object = (0, 0, 0)) -> None:
-    cv2.putText(page, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, 1, cv2.LINE_AA)  # type: ignore[call-overload]
+def _text(page: np.ndarray, text: str, at: tuple[int, int], scale: float, ink: Sequence[float] = (0, 0, 0)) -> None:
+    cv2.putText(page, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, 1, cv2.LINE_AA)

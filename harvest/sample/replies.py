@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qsl
 
 JSON = "application/json"
@@ -159,7 +160,7 @@ class Fault:
         return good
 
 
-def faults_of(given: Iterable[Fault] | Mapping[str, Fault | str | dict[str, object]] | None) -> list[Fault]:
+def faults_of(given: Iterable[Fault] | Mapping[str, Fault | str | dict[str, Any]] | None) -> list[Fault]:
     """Faults from a list, or from ``{pattern: kind or fields}``."""
     if given is None:
         return []
@@ -172,5 +173,5 @@ def faults_of(given: Iterable[Fault] | Mapping[str, Fault | str | dict[str, obje
         elif isinstance(what, str):
             found.append(Fault(match, what))
         else:
-            found.append(Fault(match, **what))  # type: ignore[arg-type]
+            found.append(Fault(match, **what))
     return found

@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from harvest.sample.replies import Fault, Reply, Request, as_json, faults_of, not_found
 from harvest.sample.routes_europepmc import europepmc
@@ -107,9 +108,9 @@ class StandIn:
         self._thread: threading.Thread | None = None
 
     @classmethod
-    def synthetic(cls, rows: int = 2000, pdfs: int = 760, pdf_bytes: int = 20000, **options: object) -> StandIn:
+    def synthetic(cls, rows: int = 2000, pdfs: int = 760, pdf_bytes: int = 20000, **options: Any) -> StandIn:
         """A stand-in with a made-up listing of ``rows`` version rows, ``pdfs`` of them COVID preprints."""
-        return cls(store=Synthetic(rows, pdfs, pdf_bytes), **options)  # type: ignore[arg-type]
+        return cls(store=Synthetic(rows, pdfs, pdf_bytes), **options)
 
     @property
     def url(self) -> str:
@@ -207,10 +208,10 @@ class _Server(ThreadingHTTPServer):
     allow_reuse_address = False
     request_queue_size = 128
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that was killed or hung up is no news; anything else is."""
         if not isinstance(sys.exc_info()[1], ConnectionError | socket.timeout):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
+            super().handle_error(request, client_address)
 
 
 def _handler(standin: StandIn) -> type[BaseHTTPRequestHandler]:

@@ -164,7 +164,7 @@ def test_earlier_test_stays_test(tmp_path: Path) -> None:
         (lambda f: f.assign(sha256="0" * 64), dataset.BuildError, "none of 24 images could be used"),
     ],
 )
-def test_bad_tables_stop_with_one_message(tmp_path: Path, change, error, words: str) -> None:  # type: ignore[no-untyped-def]
+def test_bad_tables_stop_with_one_message(tmp_path: Path, change, error, words: str) -> None:
     table = source(tmp_path / "a", "x")
     change(pd.read_csv(table, dtype=str, keep_default_na=False)).to_csv(table, index=False)
     with pytest.raises(error, match=words):

@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,11 +28,11 @@ from covidct.records import read_records, write_records
 pytest.importorskip("mlcroissant")
 
 
-def wish(version: str, **more: object) -> release.Wish:
-    return release.Wish(version, **{"images": "all", "waive": "a test", "date": "2026-01-02", **more})  # type: ignore[arg-type]
+def wish(version: str, **more: Any) -> release.Wish:
+    return release.Wish(version, **{"images": "all", "waive": "a test", "date": "2026-01-02", **more})
 
 
-def changed(dataset: Path, target: Path, change) -> Path:  # type: ignore[no-untyped-def]
+def changed(dataset: Path, target: Path, change) -> Path:
     """A copy of a dataset with its table changed."""
     shutil.copytree(dataset, target)
     write_records(target / "records.csv", change(read_records(target / "records.csv")))
@@ -233,7 +234,7 @@ def test_interrupted_downloads_resume(
     release.build(shared_dataset, repository, wish("v1"))
     real, calls = download.stores.Folder.get, []
 
-    def breaks(self, entry, target):  # type: ignore[no-untyped-def]
+    def breaks(self, entry, target):
         calls.append(entry.path)
         if len(calls) > 10:
             raise download.stores.StoreError("the line is dead")

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -79,8 +80,8 @@ def proposed(harvest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def call(app: object, *args: object, code: int = 0) -> str:
-    result = CliRunner().invoke(app, [str(a) for a in args])  # type: ignore[arg-type]
+def call(app: typer.Typer, *args: object, code: int = 0) -> str:
+    result = CliRunner().invoke(app, [str(a) for a in args])
     assert result.exit_code == code, result.output + str(result.exception)
     return result.output
 

@@ -61,7 +61,7 @@ def name(number: int) -> str:
     return candidate(number).candidate_id
 
 
-def test_pushing_twice_adds_only_what_is_new_and_the_server_orders_by_priority(fake, folder) -> None:  # type: ignore[no-untyped-def]
+def test_pushing_twice_adds_only_what_is_new_and_the_server_orders_by_priority(fake, folder) -> None:
     assert "7 new, 0 changed, 0 already there" in push(folder)
     assert "0 new, 0 changed, 7 already there" in push(folder)
     write_jsonl(folder / "candidates.jsonl", [candidate(n) for n in range(COUNT)] + [candidate(0, candidate_id="x")])
@@ -74,7 +74,7 @@ def test_pushing_twice_adds_only_what_is_new_and_the_server_orders_by_priority(f
     assert [store.path for store in fake.stores] == [str(folder)]
 
 
-def test_a_push_that_is_cut_off_is_finished_by_the_next(fake, folder, caplog) -> None:  # type: ignore[no-untyped-def]
+def test_a_push_that_is_cut_off_is_finished_by_the_next(fake, folder, caplog) -> None:
     fake.calls_left = 2  # the project and one page
     push(folder, code=1)
     assert "nothing is lost" in caplog.text and len(fake.all_tasks) == 3
@@ -83,7 +83,7 @@ def test_a_push_that_is_cut_off_is_finished_by_the_next(fake, folder, caplog) ->
     assert sorted(t.data["candidate_id"] for t in fake.all_tasks.values()) == [name(n) for n in range(COUNT)]
 
 
-def test_a_changed_proposal_leaves_annotations_and_what_they_started_from(fake, folder) -> None:  # type: ignore[no-untyped-def]
+def test_a_changed_proposal_leaves_annotations_and_what_they_started_from(fake, folder) -> None:
     push(folder)
     fake.annotate(name(1), 1)
     pull(folder)
@@ -103,7 +103,7 @@ def test_a_changed_proposal_leaves_annotations_and_what_they_started_from(fake, 
     assert (folder.parent / "reviews" / "covidct.jsonl").read_bytes() == before
 
 
-def test_pull_is_sorted_and_stable_and_says_who_when_and_from_what(fake, folder) -> None:  # type: ignore[no-untyped-def]
+def test_pull_is_sorted_and_stable_and_says_who_when_and_from_what(fake, folder) -> None:
     push(folder)
     for number, who in ((5, 2), (1, 2), (1, 1)):
         fake.annotate(name(number), who)
@@ -124,7 +124,7 @@ def test_pull_is_sorted_and_stable_and_says_who_when_and_from_what(fake, folder)
     assert [r.chest_ct for r in pulled(folder)] == [True, True, False]  # the last of one person counts
 
 
-def test_reviews_of_a_task_deleted_by_hand_stay_and_withdrawn_ones_go(fake, folder, caplog) -> None:  # type: ignore[no-untyped-def]
+def test_reviews_of_a_task_deleted_by_hand_stay_and_withdrawn_ones_go(fake, folder, caplog) -> None:
     push(folder)
     for number in (1, 2, 3):
         fake.annotate(name(number), 1)
@@ -144,7 +144,7 @@ def test_reviews_of_a_task_deleted_by_hand_stay_and_withdrawn_ones_go(fake, fold
     assert [r.candidate_id for r in pulled(folder)] == [name(1), name(3)]
 
 
-def test_a_connection_lost_while_pulling_leaves_the_file(fake, folder, caplog, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_connection_lost_while_pulling_leaves_the_file(fake, folder, caplog, monkeypatch) -> None:
     import httpx
 
     push(folder)
@@ -163,7 +163,7 @@ def test_a_connection_lost_while_pulling_leaves_the_file(fake, folder, caplog, m
     assert (folder.parent / "reviews" / "covidct.jsonl").read_bytes() == before
 
 
-def test_adjudication_goes_round(fake, folder) -> None:  # type: ignore[no-untyped-def]
+def test_adjudication_goes_round(fake, folder) -> None:
     push(folder)
     no = [{"type": "choices", "from_name": "chest_ct", "value": {"choices": ["no"]}}]
     fake.annotate(name(1), 1)
@@ -187,7 +187,7 @@ def test_adjudication_goes_round(fake, folder) -> None:  # type: ignore[no-untyp
     assert "nothing to adjudicate" in push(folder, "--adjudicate", "covidct")
 
 
-def test_an_export_is_read_and_somebody_elses_is_refused(fake, folder, caplog, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_an_export_is_read_and_somebody_elses_is_refused(fake, folder, caplog, tmp_path) -> None:
     push(folder)
     fake.annotate(name(1), 1)
     pull(folder)
@@ -215,7 +215,7 @@ def test_an_export_is_read_and_somebody_elses_is_refused(fake, folder, caplog, t
     assert (folder.parent / "reviews" / "covidct.jsonl").read_bytes() == before
 
 
-def test_one_unreadable_annotation_is_told_and_the_others_are_kept(fake, folder, caplog) -> None:  # type: ignore[no-untyped-def]
+def test_one_unreadable_annotation_is_told_and_the_others_are_kept(fake, folder, caplog) -> None:
     push(folder)
     fake.annotate(name(1), 1)
     fake.annotate(name(2), 1, result=[{"type": "choices", "from_name": "mood", "value": {}}])
@@ -223,7 +223,7 @@ def test_one_unreadable_annotation_is_told_and_the_others_are_kept(fake, folder,
     assert "not of our form" in caplog.text and [r.candidate_id for r in pulled(folder)] == [name(1)]
 
 
-def test_other_projects_are_left_alone(fake, folder, caplog) -> None:  # type: ignore[no-untyped-def]
+def test_other_projects_are_left_alone(fake, folder, caplog) -> None:
     fake.projects.create(title="covidct", label_config="<View/>", maximum_annotations=1)
     push(folder, code=1)
     assert "another form" in caplog.text and not fake.all_tasks
@@ -242,7 +242,7 @@ def test_other_projects_are_left_alone(fake, folder, caplog) -> None:  # type: i
     assert "expected letters" in caplog.text
 
 
-def test_pictures_missing_or_out_of_the_servers_reach(fake, folder, caplog, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_pictures_missing_or_out_of_the_servers_reach(fake, folder, caplog, tmp_path) -> None:
     (folder / "images" / "3.png").unlink()
     assert "6 new" in push(folder, code=1)
     assert "images/3.png is not in" in caplog.text
@@ -257,7 +257,7 @@ def test_pictures_missing_or_out_of_the_servers_reach(fake, folder, caplog, tmp_
     assert "run its stage first" in caplog.text
 
 
-def test_a_server_is_needed_and_the_token_comes_from_the_environment(folder, caplog, monkeypatch, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_server_is_needed_and_the_token_comes_from_the_environment(folder, caplog, monkeypatch, tmp_path) -> None:
     monkeypatch.delenv("LABEL_STUDIO_API_KEY", raising=False)
     push(folder, "--home", tmp_path / "none", code=1)
     assert "`covidct label serve` starts one" in caplog.text
@@ -271,7 +271,7 @@ def test_a_server_is_needed_and_the_token_comes_from_the_environment(folder, cap
     assert "no Label Studio answers there" in caplog.text
 
 
-def test_a_web_server_that_is_no_label_studio(caplog, monkeypatch, folder) -> None:  # type: ignore[no-untyped-def]
+def test_a_web_server_that_is_no_label_studio(caplog, monkeypatch, folder) -> None:
     import threading
     from http.server import BaseHTTPRequestHandler, HTTPServer
 

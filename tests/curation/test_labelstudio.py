@@ -176,7 +176,7 @@ def annotate(client: Any, task: dict[str, Any], chest_ct: str = "yes") -> None:
 
 def test_tasks_are_there_once_with_proposals_and_come_back_after_a_hand_deleted_one(
     client, project, place, candidates
-) -> None:  # type: ignore[no-untyped-def]
+) -> None:
     assert f"0 new, 0 changed, {COUNT} already there" in run(place, "push")
     found = tasks(client, project)
     assert sorted(found) == sorted(c.candidate_id for c in candidates)
@@ -188,7 +188,7 @@ def test_tasks_are_there_once_with_proposals_and_come_back_after_a_hand_deleted_
     assert f"1 new, 0 changed, {COUNT - 1} already there" in run(place, "push")
 
 
-def test_pictures_are_served_only_to_users_and_only_from_the_folder(client, project, running, candidates) -> None:  # type: ignore[no-untyped-def]
+def test_pictures_are_served_only_to_users_and_only_from_the_folder(client, project, running, candidates) -> None:
     address = running.url + tasks(client, project)[candidates[2].candidate_id]["data"]["image"]
     headers = {"Authorization": f"Token {running.token}"}
     answer = requests.get(address, headers=headers, timeout=30)
@@ -234,7 +234,7 @@ def page(running: server.Server, tmp_path: Path) -> Iterator[Any]:
         context.close()
 
 
-def test_a_curator_works_by_mouse_and_keyboard(client, project, running, page, place, candidates) -> None:  # type: ignore[no-untyped-def]
+def test_a_curator_works_by_mouse_and_keyboard(client, project, running, page, place, candidates) -> None:
     first = candidates[0]  # the best one is handed out first
     page.goto(f"{running.url}/projects/{project}/data")
     page.get_by_text("Best first").wait_for()
@@ -291,7 +291,7 @@ def test_a_curator_works_by_mouse_and_keyboard(client, project, running, page, p
     assert {p.box: p.label for p in mine.panels} == expected
 
 
-def test_what_is_decided_becomes_exactly_those_images(client, project, place, candidates) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_decided_becomes_exactly_those_images(client, project, place, candidates) -> None:
     found = tasks(client, project)
     done = {r.candidate_id for r in reviews(place)} if (place / "curation").exists() else set()
     for number, candidate in enumerate(candidates[:24]):
@@ -330,7 +330,7 @@ def test_what_is_decided_becomes_exactly_those_images(client, project, place, ca
     assert set(table.reviewed) == {"True"} and set(table.reviewers) == {server.USER}
 
 
-def test_two_curators_disagree_and_somebody_adjudicates(client, project, running, second, place, candidates) -> None:  # type: ignore[no-untyped-def]
+def test_two_curators_disagree_and_somebody_adjudicates(client, project, running, second, place, candidates) -> None:
     found = tasks(client, project)
     for number, answer in ((1, "yes"), (2, "no"), (3, "yes")):
         task = found[candidates[number].candidate_id]
@@ -360,7 +360,7 @@ def test_two_curators_disagree_and_somebody_adjudicates(client, project, running
 
 def test_changed_proposals_leave_annotations_alone_and_are_offered_to_the_next(
     client, project, place, candidates
-) -> None:  # type: ignore[no-untyped-def]
+) -> None:
     run(place, "pull")
     before = (place / "curation" / "reviews" / "covidct.jsonl").read_bytes()
     table = place / "data" / "candidates" / "candidates.jsonl"
@@ -383,7 +383,7 @@ def test_changed_proposals_leave_annotations_alone_and_are_offered_to_the_next(
 
 def test_a_server_that_goes_away_and_comes_back_has_lost_nothing(
     client, project, running, place, monkeypatch, caplog
-) -> None:  # type: ignore[no-untyped-def]
+) -> None:
     before = (place / "curation" / "reviews" / "covidct.jsonl").read_bytes()
     port = running.url.rsplit(":", 1)[1]
     home = place / "label-studio"
@@ -421,7 +421,7 @@ def test_a_server_that_goes_away_and_comes_back_has_lost_nothing(
 
 def test_an_existing_server_is_used_with_a_token_from_the_environment(
     client, running, place, monkeypatch, caplog
-) -> None:  # type: ignore[no-untyped-def]
+) -> None:
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "0" * 40)
     run(place, "push", "--url", running.url, code=1)
     assert "does not know the token" in caplog.text
