@@ -114,10 +114,10 @@ def main(
     base = [grey(read(p)) for p in paths]
     measure("plain", [(marked, image, seen) for image in base for marked, seen in [plain(image, rng)]])
     varied = [mark(image, rng) for image in base]
-    measure("varied", [(m.image, m.clean, m.mask) for m in varied])
+    measure("varied", [(m.image, m.clean, m.change > 0) for m in varied])
     seen = [printed(image, rng) for image in base]
     drawn = [mark(image, rng) for image in seen]
-    measure("printed", [(m.image, m.clean, m.mask) for m in drawn])
+    measure("printed", [(m.image, m.clean, m.change > 0) for m in drawn])
     clean_slices("clean", base)
     clean_slices("clean printed", seen)
     if release_folder:

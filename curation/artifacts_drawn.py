@@ -45,7 +45,9 @@ SCANNER = (
     "L",
 )
 SEEN = 12
-"""grey levels a pixel must differ from the slice to count as changed"""
+"""grey levels a pixel must differ from the slice to be visibly changed"""
+EDGE = 0.03
+"""share of a pixel under a mark from which its soft edge belongs to it: repair must replace it, too"""
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,16 @@ class Marked:
 
     image: np.ndarray
     clean: np.ndarray
-    mask: np.ndarray
-    """bool H x W: visibly changed by a mark"""
+    change: np.ndarray
+    """uint8 H x W: grey levels by which marks changed a pixel, the largest of its channels"""
     covered: np.ndarray
-    """bool H x W: under a mark, seen or not (white on white bone)"""
+    """bool H x W: under a mark or its soft edge, seen or not (white on white bone)"""
     kinds: tuple[str, ...]
+
+    @property
+    def mask(self) -> np.ndarray:
+        """bool H x W: visibly changed by a mark."""
+        return np.asarray(self.change > SEEN)
 
 
 @cache
@@ -304,10 +311,10 @@ def mark(image: np.ndarray, rng: Rng, count: int | None = None, kinds: tuple[str
         covered = np.maximum(covered, cover)
         coloured |= bool(np.ptp(colour) > 0)
     pixels = np.round(shown).astype(np.uint8)
-    changed = np.abs(pixels.astype(np.int16) - before).max(axis=2) > SEEN
+    change = np.abs(pixels.astype(np.int16) - before).max(axis=2).astype(np.uint8)
     if image.ndim == 2 and not coloured:
         pixels = np.ascontiguousarray(pixels[..., 0])
-    return Marked(pixels, image, changed, changed | (covered > 0.33), tuple(chosen))
+    return Marked(pixels, image, change, (change > SEEN) | (covered > EDGE), tuple(chosen))
 
 
 def printed(image: np.ndarray, rng: Rng) -> np.ndarray:

@@ -7,9 +7,10 @@ Guarantees: same seed, workers and machine, same numbers; a subject is in traini
 
 from __future__ import annotations
 
+import functools
 import logging
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ import typer
 from torch import nn
 from torch.nn import functional
 
-from curation.artifacts_drawn import Rng, jpeg, mark, printed
+from curation.artifacts_drawn import SEEN, Rng, jpeg, mark, printed
 from curation.raster import grey, read
 from curation.strokes import WIDTHS, planes
 
@@ -28,8 +29,8 @@ log = logging.getLogger(__name__)
 
 CROP = 160
 """pixels of the square pieces that are learned from"""
-UNSEEN = 0.1
-"""weight of pixels under a mark that does not show there (white on white)"""
+UNSEEN, FAINT = 0.1, 0.5
+"""weights of pixels under a mark that does not show there (white on white), or hardly (its soft edge)"""
 
 
 class Strokes(nn.Module):
@@ -84,6 +85,34 @@ def numbers(network: Strokes) -> dict[str, np.ndarray]:
     return found
 
 
+@torch.no_grad()
+def resume(network: Strokes, learned: Mapping[str, np.ndarray], x: torch.Tensor) -> None:
+    """Give the network the numbers of an earlier fit; its normalisation gets the statistics of ``x`` (N x 3 x H x W).
+
+    Normalisation is folded into the numbers, so scale and shift are set to what leaves its input as it is.
+    """
+
+    def take(layer: nn.Module, inputs: tuple[torch.Tensor, ...], name: str) -> None:
+        convolution, norm = layer.get_submodule("0"), layer.get_submodule("1")
+        assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+        convolution.weight.copy_(torch.from_numpy(learned[f"{name}.weight"].astype(np.float32)))
+        variance, mean = torch.var_mean(convolution(inputs[0]), dim=(0, 2, 3), correction=0)
+        norm.weight.copy_(torch.sqrt(variance + norm.eps))
+        norm.bias.copy_(mean + torch.from_numpy(learned[f"{name}.bias"].astype(np.float32)))
+        norm.running_mean, norm.running_var = mean, variance
+
+    hooks = [
+        layer.register_forward_pre_hook(functools.partial(lambda name, m, i: take(m, i, name), name))
+        for name, layer in network.layers.items()
+    ]
+    network.out.weight.copy_(torch.from_numpy(learned["out.weight"].astype(np.float32))[:, :, None, None])
+    assert network.out.bias is not None
+    network.out.bias.copy_(torch.from_numpy(learned["out.bias"].astype(np.float32)))
+    network(x)
+    for hook in hooks:
+        hook.remove()
+
+
 def pieces(slices: list[np.ndarray], rng: Rng) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Endless crops: planes 3 x CROP x CROP, target and weight CROP x CROP."""
     while True:
@@ -94,14 +123,14 @@ def pieces(slices: list[np.ndarray], rng: Rng) -> Iterator[tuple[np.ndarray, np.
         clean = np.ascontiguousarray(clean[:, ::-1] if rng.random() < 0.5 else clean)
         clean = np.ascontiguousarray(clean[::-1] if rng.random() < 0.1 else clean)
         if rng.random() < 0.12:
-            image, seen, covered = clean, np.zeros(clean.shape[:2], bool), np.zeros(clean.shape[:2], bool)
+            image, change, covered = clean, np.zeros(clean.shape[:2], np.uint8), np.zeros(clean.shape[:2], bool)
         else:
             drawn = mark(clean, rng)
-            image, seen, covered = drawn.image, drawn.mask, drawn.covered
+            image, change, covered = drawn.image, drawn.change, drawn.covered
         if rng.random() < 0.3:
             image = jpeg(image[..., ::-1] if image.ndim == 3 else image, rng)
             image = image[..., ::-1] if image.ndim == 3 else image
-        weight = np.where(covered & ~seen, UNSEEN, 1).astype(np.float32)
+        weight = np.where(covered & (change <= SEEN), np.where(change > 0, FAINT, UNSEEN), 1).astype(np.float32)
         whole = planes(np.ascontiguousarray(image))
         for _ in range(2):
             y, x = _corner(covered, rng)
@@ -142,18 +171,34 @@ class Pieces(torch.utils.data.IterableDataset[tuple[np.ndarray, np.ndarray, np.n
 
 
 def learn(
-    slices: list[np.ndarray], steps: int, batch: int, rate: float, seed: int, workers: int, device: str
+    slices: list[np.ndarray],
+    steps: int,
+    batch: int,
+    rate: float,
+    seed: int,
+    workers: int,
+    device: str,
+    start: Mapping[str, np.ndarray] | None = None,
 ) -> Strokes:
-    """Train for ``steps`` batches with Adam and one cycle of the learning rate; ``workers`` draw the marks."""
+    """Train for ``steps`` batches with Adam and one cycle of the learning rate; ``workers`` draw the marks.
+
+    ``start``: numbers of an earlier fit to go on from.
+    """
     torch.manual_seed(seed)
-    network = Strokes().to(device)
+    network = Strokes()
+    stream = iter(torch.utils.data.DataLoader(Pieces(slices, seed), batch_size=batch, num_workers=workers))
+    if start is not None:
+        resume(network, start, next(stream)[0])
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    half = device != "cpu" or _has_bf16()
     optimiser = torch.optim.Adam(network.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
-    stream = iter(torch.utils.data.DataLoader(Pieces(slices, seed), batch_size=batch, num_workers=workers))
     mean = 1.0
     for step in range(steps):
         x, target, weight = (part.to(device) for part in next(stream))
-        loss = loss_of(network(x), target, weight)
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half):
+            logits = network(x.contiguous(memory_format=torch.channels_last))
+        loss = loss_of(logits.float(), target, weight)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -162,6 +207,12 @@ def learn(
             mean += 0.2 * (float(loss.detach()) - mean)
             log.info("step %d of %d: loss %.4f", step + 1, steps, mean)
     return network.eval().cpu()
+
+
+def _has_bf16() -> bool:
+    """True if this CPU multiplies bf16 in hardware; False where torch cannot tell."""
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(probe and probe())
 
 
 def subject_of(path: Path) -> str:
@@ -192,6 +243,7 @@ def main(
     rate: float = 0.006,
     workers: Annotated[int, typer.Option(help="processes that draw marks; 0: none beside this one")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    start: Annotated[Path | None, typer.Option(help="numbers of an earlier fit to go on from")] = None,
     drawn: Annotated[int, typer.Option(help="drawn chest CTs beside the given ones")] = 60,
     seed: int = 0,
 ) -> None:
@@ -201,7 +253,8 @@ def main(
     kept = [p for p in paths if zlib.crc32(subject_of(p).encode()) % 5]
     learned_from = [grey(read(p)) for p in kept] + phantoms(drawn, seed)
     log.info("%d slices; %d of other subjects kept out for the benchmark", len(learned_from), len(paths) - len(kept))
-    network = learn(learned_from, steps, batch, rate, seed, workers, device)
+    earlier = dict(np.load(start, allow_pickle=False)) if start else None
+    network = learn(learned_from, steps, batch, rate, seed, workers, device, earlier)
     np.savez_compressed(out, **numbers(network))  # type: ignore[arg-type]
     log.info("%d bytes -> %s", out.stat().st_size, out)
 

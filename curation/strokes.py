@@ -1,6 +1,6 @@
 """A small convolutional network that says of every pixel whether a mark covers it; numpy only, numbers committed.
 
-An hourglass of four scales (full, 1/2, 1/4, 1/8 of the picture) with two 3 x 3 convolutions at each on the way down
+An hourglass of five scales (full, 1/2 … 1/16 of the picture) with two 3 x 3 convolutions at each on the way down
 and one on the way up; batch normalisation is folded into the weights. The numbers are in ``artifacts.npz`` (relearn
 them with ``python -m curation.artifacts_fit``); they hold no pixels.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 PARAMETERS = "artifacts.npz"
-WIDTHS = (12, 20, 32, 48)
+WIDTHS = (16, 24, 32, 48, 64)
 """channels at each scale"""
 DOWN = 2 ** (len(WIDTHS) - 1)
 """sides of the network's input are multiples of it"""

@@ -141,6 +141,20 @@ def test_the_network_in_numpy_is_the_one_that_was_learned() -> None:
     assert np.abs(strokes.chances(image, learned) - expected).max() < 5e-3
 
 
+def test_a_fit_goes_on_from_the_numbers_of_an_earlier_one() -> None:
+    torch = pytest.importorskip("torch")
+    from curation.artifacts_fit import Strokes, numbers, resume
+
+    torch.manual_seed(0)
+    earlier, later, x = Strokes(), Strokes(), torch.randn(4, 3, 64, 64)
+    earlier(x)
+    earlier.eval()
+    resume(later, numbers(earlier), x)
+    with torch.no_grad():
+        assert torch.allclose(later(x), earlier(x), atol=5e-3)  # with the statistics of the batch
+        assert torch.allclose(later.eval()(x), earlier(x), atol=5e-3)  # and with those kept
+
+
 @pytest.mark.real
 def test_real_clean_slices_stay_clean(real_data: Path) -> None:
     paths = sorted((real_data / "luna").rglob("*.png"))[::40]
