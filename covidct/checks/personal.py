@@ -23,6 +23,8 @@ LABEL = re.compile(
 )
 """a disease named in the picture, which a classifier can read; O and I as Tesseract sees them, its start cut off"""
 SEVERE = ("date of birth", "name", "id")
+NEAR = 0.2
+"""distance of centres, as a share of the picture's sides, at which two marks stand in the same place"""
 
 
 @dataclass
@@ -36,6 +38,8 @@ class Reading:
     """of the words around every piece, pixels"""
     label_boxes: list[tuple[int, int, int, int]] = field(default_factory=list)
     """of the words around every disease name"""
+    marks: list[tuple[int, int, int, int]] = field(default_factory=list)
+    """lines of marks, read or not, pixels"""
     unread: str = ""
 
 
@@ -54,7 +58,7 @@ def read_all(folder: Folder, jobs: int = -1) -> list[Reading]:
 
     def one(index: int) -> Reading:
         try:
-            return read(folder.grey(index), personal.lines, personal.personal)
+            return read(folder.grey(index), personal.look, personal.personal)
         except personal.NotChecked as error:
             return Reading(unread=str(error))
 
@@ -70,12 +74,13 @@ def read_all(folder: Folder, jobs: int = -1) -> list[Reading]:
     return readings
 
 
-def read(grey: Array, lines: Callable[[Array], Sequence[Any]], personal: Callable[[str], Sequence[Any]]) -> Reading:
-    """Reading of one picture: ``lines`` gives its lines as words with boxes, ``personal`` the pieces of a text that
-    matter.
+def read(grey: Array, look: Callable[[Array], Any], personal: Callable[[str], Sequence[Any]]) -> Reading:
+    """Reading of one picture: ``look`` gives its lines as words with boxes and its marks (`curation.personal.look`),
+    ``personal`` the pieces of a text that matter.
     """
-    reading = Reading()
-    for words in lines(grey):
+    seen = look(grey)
+    reading = Reading(marks=list(seen.marks))
+    for words in seen.lines:
         text = " ".join(word for word, _ in words)
         pieces = [(str(kind), text[start:stop]) for start, stop, kind in personal(text)]
         reading.pieces += pieces
@@ -104,6 +109,7 @@ def check(folder: Folder, readings: Sequence[Reading]) -> list[Finding]:
                 {"kind": kind, "texts": texts, "boxes": {folder.items[i].name: readings[i].boxes for i in members}},
             )
         )
+        found += _beside(folder, readings, kind, members)
     named = [i for i, reading in enumerate(readings) if reading.labels]
     if named:
         found.append(
@@ -127,6 +133,47 @@ def check(folder: Folder, readings: Sequence[Reading]) -> list[Finding]:
         "label": len(named),
     }
     return sorted(found, key=lambda f: (f.severity != "error", str(f.details["kind"])))
+
+
+def _beside(folder: Folder, readings: Sequence[Reading], kind: str, members: Sequence[int]) -> list[Finding]:
+    """Pictures of the same document with marks where a member shows ``kind``: cut off or faint, the text may be the
+    same.
+    """
+    if kind not in SEVERE:
+        return []
+    documents = {folder.items[i].document for i in members} - {""}
+    boxes: dict[str, list[tuple[int, int, int, int]]] = {}
+    for i, item in enumerate(folder.items):
+        if i in members or item.document not in documents:
+            continue
+        shown = [
+            middle(box, folder.grey(j).shape)
+            for j in members
+            if folder.items[j].document == item.document
+            for box in readings[j].boxes
+        ]
+        places = {box: middle(box, folder.grey(i).shape) for box in readings[i].marks}
+        near = [b for b, (y, x) in places.items() if any(max(abs(y - v), abs(x - u)) < NEAR for v, u in shown)]
+        if near:
+            boxes[item.name] = near
+    if not boxes:
+        return []
+    return [
+        Finding(
+            "personal-data",
+            "error",
+            tuple(boxes),
+            f"{len(boxes)} further images of the same document show marks where others show {_article(kind)}; they "
+            "could not be read",
+            "look at them; crop the marks off or mask them before anything is handed on",
+            {"kind": f"{kind}, unread", "texts": {}, "boxes": boxes},
+        )
+    ]
+
+
+def middle(box: tuple[int, int, int, int], shape: tuple[int, ...]) -> tuple[float, float]:
+    """Centre of a box as shares of height and width."""
+    return (box[1] + box[3]) / 2 / shape[0], (box[0] + box[2]) / 2 / shape[1]
 
 
 def masked(text: str) -> str:

@@ -13,14 +13,15 @@ from covidct.checks import personal
 curation = pytest.importorskip("curation.personal")
 
 
-def lines(*texts: str):
-    return [[(word, (5, 5, 20, 12)) for word in text.split()] for text in texts]
+def look(*texts: str, marks: tuple = ()):
+    lines = tuple(tuple((word, (5, 5, 20, 12)) for word in text.split()) for text in texts)
+    return curation.Look(lines, marks)
 
 
 def test_persons_labels_and_cases_come_from_one_reading(folder_of) -> None:
     folder = folder_of([{}, {}, {}])
     texts = [("DOB: 03/11/1952", "IM 12"), ("COVID-2019 No. 3",), ("Pt 1", "R")]
-    readings = [personal.read(np.zeros((9, 9), np.uint8), lambda _, t=t: lines(*t), curation.personal) for t in texts]
+    readings = [personal.read(np.zeros((9, 9), np.uint8), lambda _, t=t: look(*t), curation.personal) for t in texts]
     found = personal.check(folder, readings)
     assert [(f.details["kind"], f.items, f.severity) for f in found] == [
         ("date of birth", ("0.png",), "error"),
@@ -28,6 +29,19 @@ def test_persons_labels_and_cases_come_from_one_reading(folder_of) -> None:
     ]
     assert personal.burned(readings) == {2: ["1"]}
     assert "1952" not in str(found) and personal.covered(folder, readings) == {"0.png": [(5, 5, 20, 12)] * 2}
+
+
+def test_marks_where_a_sibling_shows_a_date_of_birth_are_suspected(folder_of) -> None:
+    folder = folder_of([{"document": name} for name in "ddde"], [np.zeros((100, 120), np.uint8)] * 4)
+    there, elsewhere = ((5, 5, 20, 12),), ((110, 90, 119, 99),)
+    seen = [look("DOB: 1952-11-03"), look(marks=there), look(marks=elsewhere), look(marks=there)]
+    readings = [personal.read(np.zeros((9, 9), np.uint8), lambda _, s=s: s, curation.personal) for s in seen]
+    found = personal.check(folder, readings)
+    assert [(f.details["kind"], f.items, f.severity) for f in found] == [
+        ("date of birth", ("0.png",), "error"),
+        ("date of birth, unread", ("1.png",), "error"),
+    ]
+    assert found[1].details["boxes"] == {"1.png": [(5, 5, 20, 12)]}
 
 
 def test_without_tesseract_nothing_is_said_to_be_clean(folder_of, draw, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +57,7 @@ def test_a_picture_that_cannot_be_read_is_counted_and_named(folder_of, draw, mon
         raise curation.NotChecked("gave up")
 
     monkeypatch.setattr(curation, "available", lambda: True)
-    monkeypatch.setattr(curation, "lines", fail)
+    monkeypatch.setattr(curation, "look", fail)
     folder = folder_of([{}, {}], [draw(1), draw(2)])
     personal.read_all(folder, 1)
     assert folder.not_checked["personal-data"].startswith("2 of 2 pictures could not be read, e.g. 0.png: gave up")
