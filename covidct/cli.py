@@ -234,7 +234,7 @@ def report(
     if rows:
         table = Table(title="test set, positive class COVID, 95 % intervals over patients", title_justify="left")
         for column in ("model", "images", "AUC", "accuracy", "F1"):
-            table.add_column(column, justify="left" if column == "model" else "right")
+            table.add_column(column, justify="left" if column == "model" else "right", overflow="fold")
         for row in rows:
             table.add_row(*row)
         console.print(table)
