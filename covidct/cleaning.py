@@ -225,7 +225,9 @@ def _copies(made: Plan, rows: Iterable[dict[str, Any]], private: set[str], marks
 
 
 def _mask(made: Plan, row: dict[str, Any]) -> None:
-    """Boxes with burned-in personal data are painted over; without a box the picture is held out."""
+    """Boxes with burned-in personal data are painted over; without a box the picture is held out, or flagged where the
+    finding is a suspicion only.
+    """
     details = row.get("details", {})
     boxes = details.get("boxes", {})
     what = details.get("kind", details.get("what", "personal data"))
@@ -235,7 +237,9 @@ def _mask(made: Plan, row: dict[str, Any]) -> None:
         whole = (box for box in boxes.get(name, []) if len(box) == 4)
         found = [(int(x0), int(y0), int(x1), int(y1)) for x0, y0, x1, y1 in whole]
         if not found:
-            made.do(name, "held out", "", "", f"{what} burned in, place not known: {row['evidence']}"[:300], _id(row))
+            what_to_do = "flagged" if row["severity"] == "warning" else "held out"
+            reason = f"{what} burned in, place not known: {row['evidence']}"[:300]
+            made.do(name, what_to_do, "", "", reason, _id(row))
             continue
         made.boxes.setdefault(name, []).extend(found)
         places = "; ".join(" ".join(map(str, box)) for box in found)

@@ -31,10 +31,14 @@ SIDE = 1800
 """pixels: pictures are enlarged up to three times but not beyond this side"""
 PAD = 20
 """pixels around what is read: Tesseract misses letters at the very edge"""
-LINE, MOST = 72, 24
+LINE, MOST = 110, 24
 """pixels: height to which a line of marks is enlarged; lines of marks that are read, at most"""
 
 MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}"
+NAMED = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
+    r"nov(?:ember)?|dec(?:ember)?)"
+)
 YEAR = r"(?:19[0-9]\d|20[0-4]\d)"
 GAP = r"\s?[./\-, ]\s?"
 DATES = tuple(
@@ -46,9 +50,14 @@ DATES = tuple(
         rf"(?P<d>\d{{1,2}})(?:{GAP})?{MONTH}\.?(?:{GAP})?(?P<y>{YEAR})",
         rf"{MONTH}\.?\s?(?P<d>\d{{1,2}})(?:{GAP})(?P<y>{YEAR})",
         r"(?P<d>\d{1,2})(?P<s>[./\-])(?P<m>\d{1,2})(?P=s)(?P<y>\d{2})",
+        rf"(?:\d{{1,2}}|{YEAR})\s?{NAMED}\s?\d{{1,2}}",  # cut off by the border: "2011 May 0"
+        r"(?P<y>19[3-9]\d|20[0-4]\d)[/\-](?P<m>0[1-9]|1[0-2])[/\-]?",
     )
 )
-BIRTH = re.compile(r"\bD\.?\s?[O0]\.?\s?B\b|\bbirth|\bborn\b|\bgeb(?:oren|\.)|\bn[ée]e?\s+le\b|\bnac(?:ido|\.)", re.I)
+BIRTH = re.compile(
+    r"\bD\.?\s?[O0]\.?\s?B\b|\bD[O0Q][B8ERS]\s?:|\bbirth|\bborn\b|\bgeb(?:oren|\.)|\bn[ée]e?\s+le\b|\bnac(?:ido|\.)",
+    re.I,
+)
 OTHERS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("name", re.compile(r"\b(?:patient|pat|pt)?\.?\s*name\s*[:;=.]?\s+[A-Z][A-Za-z'\-]+(?:[ ,^]+[A-Z][A-Za-z'\-]*)*")),
     ("name", re.compile(r"\b(?:patient'?s?\s+)?name\s*[:;=]\s*[A-Z][A-Za-z'\-]+(?:[ ,^]+[A-Z][A-Za-z'\-]*)*", re.I)),
@@ -120,6 +129,8 @@ def find(image: np.ndarray) -> list[Finding]:
             box = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
             if not any(_overlap(box, other.box) for other in found if other.kind == kind):
                 found.append(Finding(box, kind, text[start:stop]))
+    births = [f.box for f in found if f.kind == "date of birth"]
+    found = [f for f in found if f.kind != "date" or not any(_overlap(f.box, box) for box in births)]
     return sorted(found, key=lambda f: (f.box[1], f.box[0], f.kind))
 
 

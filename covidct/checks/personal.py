@@ -136,39 +136,56 @@ def check(folder: Folder, readings: Sequence[Reading]) -> list[Finding]:
 
 
 def _beside(folder: Folder, readings: Sequence[Reading], kind: str, members: Sequence[int]) -> list[Finding]:
-    """Pictures of the same document with marks where a member shows ``kind``: cut off or faint, the text may be the
-    same.
+    """Further pictures of a document one of which shows ``kind``: panels of a scan mostly carry the same text, cut off
+    or faint in some. With marks in the same place: as bad as the one that can be read; others: to be looked at.
     """
     if kind not in SEVERE:
         return []
-    documents = {folder.items[i].document for i in members} - {""}
+    shown: dict[str, list[tuple[float, float]]] = {}
+    for i in (i for i in members if folder.items[i].document):
+        places = [middle(box, folder.grey(i).shape) for box in readings[i].boxes]
+        shown.setdefault(folder.items[i].document, []).extend(places)
     boxes: dict[str, list[tuple[int, int, int, int]]] = {}
+    others = []
     for i, item in enumerate(folder.items):
-        if i in members or item.document not in documents:
+        if i in members or item.document not in shown:
             continue
-        shown = [
-            middle(box, folder.grey(j).shape)
-            for j in members
-            if folder.items[j].document == item.document
-            for box in readings[j].boxes
+        marks = {box: middle(box, folder.grey(i).shape) for box in readings[i].marks}
+        near = [
+            b
+            for b, p in marks.items()
+            if any(max(abs(p[0] - q[0]), abs(p[1] - q[1])) < NEAR for q in shown[item.document])
         ]
-        places = {box: middle(box, folder.grey(i).shape) for box in readings[i].marks}
-        near = [b for b, (y, x) in places.items() if any(max(abs(y - v), abs(x - u)) < NEAR for v, u in shown)]
         if near:
             boxes[item.name] = near
-    if not boxes:
-        return []
-    return [
-        Finding(
-            "personal-data",
-            "error",
-            tuple(boxes),
-            f"{len(boxes)} further images of the same document show marks where others show {_article(kind)}; they "
-            "could not be read",
-            "look at them; crop the marks off or mask them before anything is handed on",
-            {"kind": f"{kind}, unread", "texts": {}, "boxes": boxes},
+        else:
+            others.append(item.name)
+    found = []
+    if boxes:
+        found.append(
+            Finding(
+                "personal-data",
+                "error",
+                tuple(boxes),
+                f"{len(boxes)} images have marks where another of the same document shows {_article(kind)}; they could "
+                "not be read",
+                "look at them; crop the marks off or mask them before anything is handed on",
+                {"kind": f"{kind}, unread", "texts": {}, "boxes": boxes},
+            )
         )
-    ]
+    if others:
+        found.append(
+            Finding(
+                "personal-data",
+                "warning",
+                tuple(others),
+                f"{len(others)} further images are of a document that shows {_article(kind)} in another; nothing was "
+                "read in them",
+                "look at them before they are handed on",
+                {"kind": f"{kind}, same document", "texts": {}, "boxes": {}},
+            )
+        )
+    return found
 
 
 def middle(box: tuple[int, int, int, int], shape: tuple[int, ...]) -> tuple[float, float]:

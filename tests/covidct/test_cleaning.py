@@ -116,6 +116,12 @@ def test_personal_data_is_masked_where_it_is_known_to_be(records: pd.DataFrame) 
     }
 
 
+def test_suspected_personal_data_is_flagged(records: pd.DataFrame) -> None:
+    suspicion = finding("personal-data", "e", severity="warning", boxes={}, kind="date of birth, same document")
+    made = cleaning.plan(records, [suspicion])
+    assert fates(made) == {} and [(row.image_id, row.action) for row in made.actions] == [("e", "flagged")]
+
+
 def test_views(records: pd.DataFrame) -> None:
     rows = [finding("not-a-lung-view", "e", severity="warning", what="body part"),
             finding("not-a-lung-view", "f", severity="note", what="panels")]  # fmt: skip

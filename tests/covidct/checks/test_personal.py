@@ -40,6 +40,7 @@ def test_marks_where_a_sibling_shows_a_date_of_birth_are_suspected(folder_of) ->
     assert [(f.details["kind"], f.items, f.severity) for f in found] == [
         ("date of birth", ("0.png",), "error"),
         ("date of birth, unread", ("1.png",), "error"),
+        ("date of birth, same document", ("2.png",), "warning"),
     ]
     assert found[1].details["boxes"] == {"1.png": [(5, 5, 20, 12)]}
 
