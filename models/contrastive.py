@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,12 +15,10 @@ from models import backbones, checkpoint, data, engine, views, weights
 from models.engine import Hardware
 from models.moco import MoCo, MoCoError, check_sizes
 from models.objective import Clock
-from models.training import Training, card_facts, fingerprint_facts, new_network
+from models.training import Reporter, Training, card_facts, fingerprint_facts, new_network
 from models.transforms import Evaluation, Normalise
 from models.unlabelled import SETS, Unlabelled, UnlabelledError
 from models.views import ViewRecipe
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -117,12 +114,13 @@ def pretrain(
     hardware: Hardware = Hardware(),
     cache: Path | None = None,
     minutes: float = 0.0,
+    live: Path | None = None,
 ) -> Pretrained:
     """Algorithm 1's two self-supervised loops over ``sets`` (in the order of ``recipe.chain``).
 
     ``about`` (dataset version, split hash, transductive) and ``licence`` go into the card. ``cache``: folder of the
-    resumable states. ``minutes`` > 0: stop cleanly within about that time with engine.Unfinished. Raises MoCoError,
-    EngineError, WeightsError.
+    resumable states. ``minutes`` > 0: stop cleanly within about that time with engine.Unfinished. ``live``: folder of
+    DVCLive's metrics, one below it for each set (needs dvclive). Raises MoCoError, EngineError, WeightsError.
     """
     recipe.check()
     for part in sets:
@@ -160,6 +158,7 @@ def pretrain(
             },
             seed=recipe.seed * len(SETS) + number,
             minutes=left,
+            live=live / part.name if live is not None else None,
         )
         history += [{"set": part.name, **row} for row in rows]
     card = checkpoint.make_card(
@@ -213,6 +212,7 @@ def _contrast(
     fingerprint: dict[str, Any],
     seed: int,
     minutes: float,
+    live: Path | None,
 ) -> list[dict[str, float]]:
     """One set's loop. The encoders and the queue go on from the set before, optimiser and schedule start anew."""
     optimizer = torch.optim.SGD(
@@ -256,7 +256,5 @@ def _contrast(
         fingerprint=fingerprint,
         seed=seed,
         minutes=minutes,
-        on_epoch=lambda epoch, row: log.info(
-            "%s %s epoch %d/%d: loss %.3f", recipe.backbone, part.name, epoch + 1, recipe.epochs, row["loss"]
-        ),
+        on_epoch=Reporter(f"{recipe.backbone} {part.name}", recipe.epochs, {"loss": "loss"}, live),
     )

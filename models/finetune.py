@@ -13,7 +13,6 @@ same function; with two logits the weights load into the stock torchvision netwo
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,7 +87,7 @@ def finetune(
         },
         cache=cache,
         minutes=minutes,
-        on_epoch=_reporter(recipe, live),
+        live=live,
     )
     training = card_facts(fabric, found.clock)
     scores = engine.probabilities(found.network, val.images, plain, device=fabric.device)[:, 1].numpy()
@@ -107,32 +106,6 @@ def write(out: Path, dataset: covidct.Dataset, result: Result) -> None:
         for name, label, score in zip(records["image_id"], records["label"], result.val_scores, strict=True)
     ]
     write_text(out / "val.csv", csv_text(rows))
-
-
-def _reporter(recipe: Recipe, live: Path | None) -> Any:
-    logger = None
-    if live is not None:
-        from dvclive import Live
-
-        logger = Live(str(live), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
-
-    def on_epoch(epoch: int, row: Mapping[str, float]) -> None:
-        log.info(
-            "%s epoch %d/%d: loss %.3f, val loss %.3f, AUC %.3f",
-            recipe.backbone,
-            epoch + 1,
-            recipe.epochs,
-            row["train_loss"],
-            row["val_loss"],
-            row["val_auc"],
-        )
-        if logger is not None:
-            for name, value in row.items():
-                if name != "epoch":
-                    logger.log_metric(name, value)
-            logger.next_step()
-
-    return on_epoch
 
 
 app = new_app()

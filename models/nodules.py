@@ -44,10 +44,12 @@ def train(
     hardware: Hardware = Hardware(),
     cache: Path | None = None,
     minutes: float = 0.0,
+    live: Path | None = None,
 ) -> Outcome:
     """Train one classifier of patches; gives the network of the best epoch, its card and the history.
 
-    ``share``: of the patches, for val. Raises PatchError, EngineError, WeightsError, FineTuneError.
+    ``share``: of the patches, for val. ``live``: folder of DVCLive's metrics (needs dvclive). Raises PatchError,
+    EngineError, WeightsError, FineTuneError.
     """
     train_index, val_index = split(patches, share, recipe.seed)
     recipe.check(len(train_index))
@@ -73,11 +75,8 @@ def train(
         },
         cache=cache,
         minutes=minutes,
-        on_epoch=lambda epoch, row: log.info(
-            "%s LNM epoch %d/%d: loss %.3f, val AUC %.3f",
-            recipe.backbone, epoch + 1, recipe.epochs, row["train_loss"], row["val_auc"],
-        ),
-    )  # fmt: skip
+        live=live,
+    )
     chosen = found.history[found.epoch]
     card = checkpoint.make_card(
         backbone=recipe.backbone,
@@ -127,6 +126,7 @@ def main(
     accelerator: str = typer.Option("auto", help="auto, cpu or gpu"),
     precision: str = typer.Option("auto", help=", ".join(engine.PRECISIONS)),
     minutes: float = typer.Option(0.0, help="stop cleanly after about so many minutes; 0: no limit"),
+    live: bool = typer.Option(False, help="write DVCLive metrics per epoch into the cache"),
 ) -> None:
     """Pretrain one network on nodule malignancy."""
     recipe = Recipe(
@@ -138,7 +138,7 @@ def main(
     patches = read_hdf5(Path(hdf5), resize, level, width) if hdf5 else read_luna(luna, resize)
     network, card, history = train(
         patches, recipe, share=val_share, licence=licence, hardware=Hardware(accelerator, 1, precision),
-        cache=cache, minutes=minutes,
+        cache=cache, minutes=minutes, live=cache / "live" if live and cache is not None else None,
     )  # fmt: skip
     checkpoint.save(out, network, card)
     write_text(out / "history.csv", history_text(history))

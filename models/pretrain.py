@@ -93,6 +93,7 @@ def main(
     devices: int = typer.Option(1),
     precision: str = typer.Option("auto", help=", ".join(engine.PRECISIONS)),
     minutes: float = typer.Option(0.0, help="stop cleanly after about so many minutes; 0: no limit"),
+    live: bool = typer.Option(False, help="write DVCLive metrics per epoch into the cache"),
 ) -> None:
     """Pretrain one encoder."""
     recipe = SslRecipe(
@@ -112,6 +113,7 @@ def main(
         hardware=Hardware(accelerator, devices, precision),
         cache=cache,
         minutes=minutes,
+        live=cache / "live" if live and cache is not None else None,
     )
     if not result.writes:  # another process of data parallelism does
         return

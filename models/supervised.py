@@ -5,7 +5,7 @@ The loop of `finetune` (COVID or not) and of `nodules` (benign or malignant).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,8 +17,11 @@ from models import data, engine, rotation, weights
 from models.engine import Fabric, Hardware
 from models.objective import Best, Clock, Objective, Row, freeze, selection_key, trainable, turn_head, validation
 from models.recipe import Recipe
-from models.training import Training, fingerprint_facts, new_network
+from models.training import Reporter, Training, fingerprint_facts, new_network
 from models.transforms import Evaluation, random_numbers
+
+SAID = {"train_loss": "loss", "val_loss": "val loss", "val_auc": "AUC"}
+"""what the log says of an epoch"""
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,13 @@ def fit(
     fingerprint: Mapping[str, Any],
     cache: Path | None = None,
     minutes: float = 0.0,
-    on_epoch: Callable[[int, Mapping[str, float]], None] | None = None,
+    live: Path | None = None,
 ) -> Fit:
     """Train one network of ``classes`` classes; val decides as ``recipe.select`` says.
 
     ``plain`` is the transform of val, whose normalisation training shares. ``title`` names the run on the progress
     bar, ``fingerprint`` recipe and data in the saved state (the device and the initial weights are added here).
-    ``cache``, ``minutes``, ``on_epoch`` as for ``engine.run``. Raises EngineError, WeightsError.
+    ``cache`` and ``minutes`` as for ``engine.run``; ``live`` as for `Reporter`. Raises EngineError, WeightsError.
     """
     both = len(val.labels.unique()) > 1
     view = recipe.view(plain.normalise)
@@ -107,7 +110,7 @@ def fit(
         fingerprint={**fingerprint, "weights": report.sha256, **fingerprint_facts(fabric)},
         seed=recipe.seed,
         minutes=minutes,
-        on_epoch=on_epoch,
+        on_epoch=Reporter(title, recipe.epochs, SAID, live),
     )
     network.load_state_dict(best.weights)
     return Fit(network, best.epoch, history, report, clock)

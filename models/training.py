@@ -1,11 +1,13 @@
 """What every training of ours does alike: a module on a device with optimiser and cosine schedule, epoch after epoch.
 
-Also what is said of the device: in the fingerprint of a saved state, and in a card.
+Also what is reported of each epoch, and what is said of the device: in the fingerprint of a saved state, and in a card.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +16,8 @@ from torch import Tensor, nn
 from models import backbones, engine, weights
 from models.engine import Fabric, Hardware
 from models.objective import Clock
+
+log = logging.getLogger(__name__)
 
 
 def new_network(
@@ -59,6 +63,36 @@ class Training:
         )
         self.scheduler.step()
         return rate, loss
+
+
+class Reporter:
+    """``on_epoch`` of `engine.run`: a line of the log and, with ``live``, DVCLive's metrics (``dvc plots show`` draws
+    them while the training goes on).
+
+    ``live``: folder of the metrics (needs dvclive), continued where a training is; ``names``: of the row's numbers that
+    the line says.
+    """
+
+    def __init__(self, title: str, epochs: int, names: Mapping[str, str], live: Path | None = None) -> None:
+        self._title, self._epochs, self._names, self._live = title, epochs, names, live
+        self._logger: Any = None
+
+    def __call__(self, epoch: int, row: Mapping[str, float]) -> None:
+        said = ", ".join(f"{name} {row[key]:.3f}" for key, name in self._names.items())
+        log.info("%s epoch %d/%d: %s", self._title, epoch + 1, self._epochs, said)
+        if self._live is None:
+            return
+        if self._logger is None:
+            from dvclive import Live
+
+            self._logger = Live(
+                str(self._live), resume=epoch > 0, report=None, save_dvc_exp=False, dvcyaml=None, monitor_system=False
+            )
+        self._logger.step = epoch
+        for name, value in row.items():
+            if name != "epoch":
+                self._logger.log_metric(name, value)
+        self._logger.make_summary()
 
 
 def device_facts(fabric: Fabric) -> dict[str, str]:
