@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,6 +14,12 @@ EMPTY = 0.0015
 """share of a line's pixels that may differ from the page in an empty line"""
 STRONG, WEAK = 0.42, 0.2
 """strength of a line that is cut along by itself, and of one that must repeat at equal distances"""
+LEVELS = (1, 3, 6, 12, 23)
+"""grey levels from the page at which empty lines are sought on a dark page; the last is where ink begins"""
+RIM = 0.04
+"""share of a line that must be lighter than the page to be in the field of view: a few pixels inside its rim"""
+BAND = 12
+"""lines beside a gap that are looked at for noise of air"""
 STEP = 14
 """grey levels of a step between two panels that touch"""
 
@@ -23,10 +29,14 @@ class Region:
     """A rectangle of the figure with its pixels, its ink (not page) and whether the page is dark."""
 
     luma: np.ndarray = field(repr=False)
+    tone: np.ndarray = field(repr=False)
+    """grey levels away from the page, without free letters"""
     ink: np.ndarray = field(repr=False)
     every: np.ndarray = field(repr=False)
     """ink with the free letters that `ink` leaves out"""
     dark: bool
+    airy: bool
+    """true if the air in slices on a dark page is not as black as the page"""
     box: Box
 
     @property
@@ -40,9 +50,9 @@ class Region:
     def part(self, axis: int, a: int, b: int) -> Region:
         """Rows (axis 0) or columns (axis 1) from ``a`` to ``b`` of the region."""
         x0, y0, x1, y1 = self.box
-        if axis == 0:
-            return Region(self.luma[a:b], self.ink[a:b], self.every[a:b], self.dark, (x0, y0 + a, x1, y0 + b))
-        return Region(self.luma[:, a:b], self.ink[:, a:b], self.every[:, a:b], self.dark, (x0 + a, y0, x0 + b, y1))
+        box = (x0, y0 + a, x1, y0 + b) if axis == 0 else (x0 + a, y0, x0 + b, y1)
+        where = np.s_[a:b] if axis == 0 else np.s_[:, a:b]
+        return Region(self.luma[where], self.tone[where], self.ink[where], self.every[where], self.dark, self.airy, box)
 
     def bounds(self, whole: bool = False) -> Box | None:
         """Rectangle of the ink (``whole``: letters too) inside the region, or None."""
@@ -53,18 +63,28 @@ class Region:
         return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
     def trimmed(self) -> Region:
-        """Without the page around it; on a dark page only where a straight side ends the picture."""
+        """Without the page around it; on a dark page only where a straight side or noise of air ends the picture."""
         found = self.bounds()
         if found is None:
             return self
         x0, y0, x1, y1 = found
-        if self.dark:
+        if self.airy:
+            x0, y0, x1, y1 = self.reach() or found
+        elif self.dark:
             ink = self.ink
             x0 = x0 if ink[:, x0 : x0 + 3].any(1).mean() > 0.5 else 0
             x1 = x1 if ink[:, x1 - 3 : x1].any(1).mean() > 0.5 else self.width
             y0 = y0 if ink[y0 : y0 + 3].any(0).mean() > 0.5 else 0
             y1 = y1 if ink[y1 - 3 : y1].any(0).mean() > 0.5 else self.height
         return self.part(0, y0, y1).part(1, x0, x1)
+
+    def reach(self) -> Box | None:
+        """Rectangle inside the region of all that is lighter than a dark page, the noise of air too, or None."""
+        air = self.tone > LEVELS[0]
+        rows, columns = np.flatnonzero(air.mean(1) > RIM), np.flatnonzero(air.mean(0) > RIM)
+        if not rows.size or not columns.size:
+            return None
+        return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
     def inked(self, whole: bool = False) -> Box:
         """Rectangle of the ink, in the figure's pixels; the whole region if there is none."""
@@ -108,8 +128,45 @@ class Line:
 
 
 def gaps(region: Region, axis: int) -> list[Line]:
-    """Empty lines between ink, with the share of their length along which a neighbour's side runs straight."""
-    ink = region.ink if axis == 0 else region.ink.T
+    """Empty lines between ink, with the share of their length along which a neighbour's side runs straight.
+
+    On a dark page each is as narrow as the faintest tone leaves it: the noise of air fills a slice's black to its end.
+    """
+    tone = region.tone if axis == 0 else region.tone.T
+    wide = _runs(tone > LEVELS[-1])
+    if not region.dark:
+        return wide
+    found: list[Line] = []
+    for level in LEVELS[:-1]:
+        found = _narrowed(_runs(tone > level), found)
+    lines = _narrowed(wide, found)
+    if region.airy:
+        lines = [_between_air(tone, line, wide) for line in lines]
+    return sorted(lines, key=lambda g: g.start)
+
+
+def _narrowed(lines: list[Line], fainter: list[Line]) -> list[Line]:
+    """Each line as its widest part that is empty of fainter tones too, and the fainter lines that are in none."""
+    kept, found = list(fainter), []
+    for line in lines:
+        inside = [g for g in kept if line.start <= g.start and g.stop <= line.stop]
+        widest = max(inside, key=lambda g: g.stop - g.start, default=line)
+        found.append(replace(widest, strength=max(g.strength for g in [line, *inside])))
+        kept = [g for g in kept if g not in inside]
+    return kept + found
+
+
+def _between_air(tone: np.ndarray, line: Line, wide: list[Line]) -> Line:
+    """The line, strong if noise fills the black between it and a body: air belongs to a slice, the page is black."""
+    around = next((g for g in wide if g.start <= line.start and line.stop <= g.stop), line)
+    air = tone[max(around.start, line.start - BAND) : line.start], tone[line.stop : min(around.stop, line.stop + BAND)]
+    black = bool((tone[line.start : line.stop] > LEVELS[0]).mean() < RIM)
+    noisy = black and any(len(lines) >= 4 and (lines > LEVELS[0]).mean() > 2 * RIM for lines in air)
+    return replace(line, strength=max(line.strength, STRONG + 0.1)) if noisy else line
+
+
+def _runs(ink: np.ndarray) -> list[Line]:
+    """Runs of empty rows between inked ones."""
     filled = ink.mean(axis=1) > EMPTY
     edges = np.flatnonzero(np.diff(filled.astype(np.int8)))
     found = []

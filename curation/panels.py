@@ -13,14 +13,19 @@ import cv2
 import numpy as np
 
 from curation import modality
-from curation.layout import SIDE, Region, cuts, even, gaps, parted
+from curation.extents import settle
+from curation.layout import LEVELS, SIDE, Region, cuts, even, gaps, parted
 from curation.raster import grey, squeeze
 
-VERSION = "panels-3"
+VERSION = "panels-4"
 Box = tuple[int, int, int, int]
 WORK = 1800
 """pixels of the longer side at which layouts are found; gutters of two pixels must survive"""
 DEPTH = 6
+DARK = 64
+"""grey below which a page is dark"""
+AIR = 0.005
+"""share of the picture that is noise of air if slices on a dark page have any"""
 SURE = 0.8
 """strength of a line that needs no second opinion"""
 
@@ -64,7 +69,8 @@ def page_grey(luma: np.ndarray) -> int:
         found += [float(v) for v in np.median(lines[spread < 12], axis=1)]
     if found:
         values, counts = np.unique((np.array(found) // 8).astype(int), return_counts=True)
-        return min(255, int(values[counts.argmax()]) * 8 + 4)
+        low = int(values[counts.argmax()]) * 8
+        return low + int(np.bincount(np.array(found).astype(int), minlength=low + 8)[low : low + 8].argmax())
     border = np.concatenate([luma[0], luma[-1], luma[:, 0], luma[:, -1]])
     return 255 if np.median(border) > 128 else 0
 
@@ -72,8 +78,19 @@ def page_grey(luma: np.ndarray) -> int:
 def layout(luma: np.ndarray) -> list[Box]:
     """Panel boxes of a grey picture at work size."""
     page = page_grey(luma)
-    ink = np.abs(luma.astype(np.int16) - page) > 20
-    region = Region(luma, without_letters(ink), ink, page < 64, (0, 0, luma.shape[1], luma.shape[0]))
+    tone = np.abs(luma.astype(np.int16) - page).astype(np.uint8)
+    ink = tone > LEVELS[-1]
+    kept = without_letters(ink)
+    letters = ink & ~kept
+    airy = False
+    if page < DARK:
+        letters = (
+            cv2.dilate(letters.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+        ) & ~kept  # and their blurred rims
+        near = cv2.dilate(ink.astype(np.uint8), np.ones((17, 17), np.uint8)) > 0  # as far as compression's rings reach
+        airy = bool(((tone > LEVELS[0]) & ~near).mean() > AIR)
+    tone[letters] = 0
+    region = Region(luma, tone, kept, ink, page < DARK, airy, (0, 0, luma.shape[1], luma.shape[0]))
     leaves: list[Region] = []
     _divide(region, leaves, 0)
     return settle([leaf for leaf in leaves if not leaf.empty()])
@@ -136,48 +153,3 @@ def _slices(region: Region, depth: int) -> list[Region] | None:
             if found and all(found):
                 return [leaf for leaves in found for leaf in leaves or ()]
     return None
-
-
-def settle(leaves: list[Region]) -> list[Box]:
-    """Boxes of the leaves: sides where straight sides end, else where other panels have theirs, else ink or cell.
-
-    On a light page a side whose tissue is as white as the page was trimmed too far, and neighbours in its row or column
-    say how far to widen it. On a dark page the air around a body is kept, up to the nearest side of another panel.
-    """
-    cells = [leaf.box for leaf in leaves]
-    inner = [leaf.inked(whole=leaf.drawn()) for leaf in leaves]
-    straight = [leaf.straight() for leaf in leaves]
-    result = []
-    for n, leaf in enumerate(leaves):
-        sides = list(inner[n])
-        for side in range(4):
-            if straight[n][side]:
-                continue
-            axis, low = side % 2, side < 2
-            first, last = (cells[n][side], inner[n][side]) if low else (inner[n][side], cells[n][side])
-            others = [m for m in range(len(leaves)) if m != n]
-            if not leaf.dark:
-                others = [m for m in others if _beside(inner[m], inner[n], axis)]
-            seen = [(inner if straight[m][side] or not leaf.dark else cells)[m][side] for m in others]
-            seen = [v for v in seen if first <= v <= last]
-            if leaf.dark:
-                sides[side] = _mirrored(cells[n], inner[n], side) if not seen else max(seen) if low else min(seen)
-            elif seen:
-                sides[side] = min(seen) if low else max(seen)
-        result.append((sides[0], sides[1], sides[2], sides[3]))
-    return result
-
-
-def _mirrored(cell: Box, inner: Box, side: int) -> int:
-    """The cell's side, unless black reaches much farther than on the opposite side: then as far as there."""
-    other = (side + 2) % 4
-    margin, opposite = abs(cell[side] - inner[side]), abs(cell[other] - inner[other])
-    if margin <= max(2.5 * opposite, 0.3 * abs(inner[side] - inner[other])):
-        return cell[side]
-    return inner[side] + (opposite if side > 1 else -opposite)
-
-
-def _beside(a: Box, b: Box, axis: int) -> bool:
-    """True if two boxes share a column (axis 0: x sides are compared) or a row (axis 1)."""
-    shared = min(a[axis + 2], b[axis + 2]) - max(a[axis], b[axis])
-    return shared > 0.5 * max(a[axis + 2] - a[axis], b[axis + 2] - b[axis])

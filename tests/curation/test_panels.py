@@ -77,6 +77,76 @@ def test_a_letter_above_each_panel_is_no_panel() -> None:
     assert truth
 
 
+def slice_in_air(size: tuple[int, int], body: tuple[float, float, float], noise: int, seed: int) -> np.ndarray:
+    """A chest of ellipses over a table; ``body`` is (y of its middle, half height, half width) in shares of the size.
+
+    The air in the round field of view has grey values of up to ``noise``; outside, and without noise, all is 0.
+    """
+    wide, high = size
+    down, across = np.mgrid[0 : 1 : high * 1j, 0 : 1 : wide * 1j]
+    rng = np.random.default_rng(seed)
+    field = (down - 0.5) ** 2 + (across - 0.5) ** 2 < 0.25
+    picture = np.where(field, rng.integers(0, noise + 1, (high, wide)), 0)
+    middle, half_high, half_wide = body
+    chest = ((down - middle) / half_high) ** 2 + ((across - 0.5) / half_wide) ** 2 < 1
+    picture[chest] = 170 + rng.integers(-15, 16, int(chest.sum()))
+    for x in (0.5 - 0.45 * half_wide, 0.5 + 0.45 * half_wide):
+        lung = ((down - middle) / (0.7 * half_high)) ** 2 + ((across - x) / (0.35 * half_wide)) ** 2 < 1
+        picture[lung] = 45 + rng.integers(-20, 21, int(lung.sum()))
+    table = field & (abs(down - middle - half_high - 0.06) < 0.008) & (abs(across - 0.5) < 0.3)
+    picture[table] = 220
+    return picture.astype(np.uint8)
+
+
+BODIES = [(0.55, 0.30, 0.44), (0.62, 0.24, 0.36), (0.50, 0.38, 0.46), (0.58, 0.28, 0.40), (0.45, 0.34, 0.38)]
+
+
+def ragged(noise: int) -> tuple[np.ndarray, list[Box]]:
+    """Three slices above two larger ones on a black page, 12 pixels apart: no grid, no straight side."""
+    canvas, boxes = np.zeros((200 + 12 + 260, 664), np.uint8), []
+    rows = [[(n * 228, 0, 208, 200) for n in range(3)], [(n * 338, 212, 326, 260) for n in range(2)]]
+    for n, (x, y, wide, high) in enumerate(box for row in rows for box in row):
+        canvas[y : y + high, x : x + wide] = slice_in_air((wide, high), BODIES[n], noise, n)
+        boxes.append((x, y, x + wide, y + high))
+    return canvas, boxes
+
+
+@pytest.mark.parametrize("quality", [None, 95, 80])
+def test_noise_of_air_shows_where_black_slices_end_on_a_black_page(quality: int | None) -> None:
+    image, truth = ragged(9)
+    if quality is not None:
+        packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        image = np.asarray(cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE))
+    found = find_panels(image)
+    assert len(found) == len(truth)
+    assert all(iou(f, t) >= 0.9 for f, t in zip(found, truth, strict=True))
+
+
+@pytest.mark.parametrize("noise", [0, 9])
+def test_a_single_slice_in_black_air_stays_whole(noise: int) -> None:
+    for seed, body in enumerate(BODIES):
+        assert find_panels(slice_in_air((300, 260), body, noise, seed)) == [(0, 0, 300, 260)]
+
+
+def test_panels_of_a_row_end_together_however_low_a_body_lies() -> None:
+    bodies = [(0.5, 0.42, 0.46), (0.72, 0.20, 0.40), (0.5, 0.40, 0.44)]
+    image = np.zeros((200, 3 * 220 + 2 * 10), np.uint8)
+    for n, body in enumerate(bodies):
+        image[:, n * 230 : n * 230 + 220] = slice_in_air((220, 200), body, 0, n)
+    found = find_panels(image)
+    assert len(found) == 3
+    assert all(iou(f, (n * 230, 0, n * 230 + 220, 200)) >= 0.85 for n, f in enumerate(found))
+
+
+def test_a_narrow_panel_in_a_column_of_a_dark_page_is_not_widened_to_the_widest() -> None:
+    image = np.zeros((420, 400), np.uint8)
+    image[:205, :400] = cv2.resize(tile(0), (400, 205))
+    image[215:, :200] = slice_in_air((200, 205), (0.5, 0.45, 0.48), 9, 1)
+    found = find_panels(image)
+    assert len(found) == 2
+    assert iou(found[1], (0, 215, 200, 420)) >= 0.85
+
+
 def test_single_pictures_stay_whole() -> None:
     for number in range(8):
         image = tile(number, (420, 310))
