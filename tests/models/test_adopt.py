@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import covidct
-from models import adopt, errors, evaluate, results
+from models import adopt, evaluate, results
 from models.data import describe
 
 
@@ -68,13 +68,6 @@ def test_strangers_and_damaged_runs_are_left_out(world: Path, tmp_path: Path, ca
         "got others in",
     ):
         assert words in caplog.text
-
-
-def test_errors_of_a_module_that_is_run_are_ours() -> None:
-    """python -m models.adopt calls the module __main__: its own errors must still be told in words."""
-    assert errors.is_ours(type("AdoptError", (ValueError,), {"__module__": "__main__"})())
-    assert errors.is_ours(adopt.AdoptError())
-    assert not errors.is_ours(ValueError())
 
 
 def test_nothing_to_take_fails(world: Path, tmp_path: Path) -> None:
