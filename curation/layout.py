@@ -210,9 +210,14 @@ def cuts(region: Region, axis: int) -> tuple[list[tuple[int, int]], float]:
         if any(g.strength >= STRONG for g in places):
             return parted(places, length, SIDE), max(g.strength for g in places)
     strong = [g for g in lines if g.strength >= STRONG or (g.stop > g.start and _between_drawings(region, axis, g))]
-    parts, strength = parted(strong, length, least), max((g.strength for g in strong), default=0.0)
-    if len(parts) > 1:
-        return parts, strength
+    best = max(strong, key=lambda g: (g.strength, g.stop - g.start), default=None)
+    if (
+        best is not None and best.stop > best.start
+    ):  # a weaker edge may be that of a panel in one row: the parts will tell
+        strong = [g for g in strong if g.stop > g.start]
+    parts = parted(strong, length, least)
+    if best is not None and len(parts) > 1:
+        return parts, best.strength
     for count in range(8, 1, -1):
         chosen = _equal(lines, count, length, region, axis)
         if chosen:
