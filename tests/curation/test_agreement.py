@@ -19,13 +19,13 @@ from curation.agreement import (
     summary,
 )
 from curation.masks import encode_mask
-from curation.records import PanelReview, PixelBox, Review
+from curation.records import Label, PanelReview, PixelBox, Review
 
 
 def review(
-    who: str, *panels: tuple[tuple[int, int, int, int], str, str], candidate: str = "c", **changes: object
+    who: str, *panels: tuple[tuple[int, int, int, int], Label, str], candidate: str = "c", **changes: object
 ) -> Review:
-    made = tuple(PanelReview(box=PixelBox(*box), label=label, patient=patient) for box, label, patient in panels)  # type: ignore[arg-type]
+    made = tuple(PanelReview(box=PixelBox(*box), label=label, patient=patient) for box, label, patient in panels)
     values = {"candidate_id": candidate, "reviewer": who, "reviewed_at": "t", "chest_ct": bool(panels), "panels": made}
     return Review.model_validate({**values, **changes})
 

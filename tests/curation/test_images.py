@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from covidct.pictures import is_uniform, to_grey
 from covidct.records import read_records
 from curation import candidates, images
-from curation.records import Candidate, Outcome, PanelReview, PixelBox, Review
+from curation.records import Candidate, Label, Outcome, PanelReview, PixelBox, Review
 from curation.tasks import encode_mask
 from harvest.records import Figure, read_jsonl, write_jsonl
 from harvest.sample.distractors import draw_distractor
@@ -165,8 +165,8 @@ def test_hold_makes_nothing_and_says_so(proposed: Path, tmp_path: Path) -> None:
     assert set(lines(out / "held.jsonl").values()) == {"not reviewed"}
 
 
-def review(name: str, who: str, panels: list[tuple[tuple[int, int, int, int], str, str]], **more: object) -> Review:
-    found = tuple(PanelReview(box=PixelBox(*b), label=label, patient=p) for b, label, p in panels)  # type: ignore[arg-type]
+def review(name: str, who: str, panels: list[tuple[tuple[int, int, int, int], Label, str]], **more: object) -> Review:
+    found = tuple(PanelReview(box=PixelBox(*b), label=label, patient=p) for b, label, p in panels)
     values = {
         "candidate_id": name,
         "reviewer": who,
