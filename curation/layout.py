@@ -126,6 +126,10 @@ class Line:
     def middle(self) -> int:
         return (self.start + self.stop) // 2
 
+    def inside(self, length: int) -> bool:
+        """True if something lies on both sides of it, False for the margins of a region of ``length`` lines."""
+        return self.start > 0 and self.stop < length
+
 
 def gaps(region: Region, axis: int) -> list[Line]:
     """Empty lines between ink, with the share of their length along which a neighbour's side runs straight.
@@ -206,6 +210,7 @@ def cuts(region: Region, axis: int) -> tuple[list[tuple[int, int]], float]:
     lines.sort(key=lambda g: g.middle)
     least = max(SIDE, 0.1 * length)
     if region.dark:
+        lines = _with_ends(region, axis, lines)
         places = even(lines, length)
         if any(g.strength >= STRONG for g in places):
             return parted(places, length, SIDE), max(g.strength for g in places)
@@ -227,6 +232,15 @@ def cuts(region: Region, axis: int) -> tuple[list[tuple[int, int]], float]:
     if not region.dark and len(parts) > 1 and _alike([region.part(axis, a, b) for a, b in parts]):
         return parts, STRONG
     return [(0, length)], 0.0
+
+
+def _with_ends(region: Region, axis: int, lines: list[Line]) -> list[Line]:
+    """The lines, and the black before the first and behind the last body: where a grid's last row ends early."""
+    tone = region.tone if axis == 0 else region.tone.T
+    filled = np.flatnonzero((tone > LEVELS[-1]).mean(axis=1) > EMPTY)
+    if not filled.size:
+        return lines
+    return [Line(0, int(filled[0]), 0.0), *lines, Line(int(filled[-1]) + 1, len(tone), 0.0)]
 
 
 def parted(lines: list[Line], length: int, least: float) -> list[tuple[int, int]]:
@@ -260,7 +274,7 @@ def even(lines: list[Line], length: int) -> list[Line]:
     for count in range(12, 1, -1):
         places = [round(n * length / count) for n in range(1, count)]
         held = [next((g for g in empty if g.start - 1 <= place <= g.stop + 1), None) for place in places]
-        if length / count >= max(SIDE, 40) and all(held):
+        if length / count >= max(SIDE, 40) and all(held) and any(g.inside(length) for g in held if g):
             return [Line(at, at, g.strength) for at, g in zip(places, held, strict=True) if g is not None]
     return []
 
@@ -278,15 +292,18 @@ def _equal(lines: list[Line], count: int, length: int, region: Region, axis: int
     """The lines nearest to ``count`` equal parts, if there is one at each place and together they are sure enough."""
     if length / count < max(SIDE, 40):
         return []
-    chosen = []
+    chosen, between = [], False
     for n in range(1, count):
         place, slack = n * length / count, max(3.0, 0.03 * length / count + 11)
         near = [g for g in lines if g.start - slack <= place <= g.stop + slack]
         if not near:
             return []
         best = max(near, key=lambda g: (g.strength, -abs(g.middle - place)))
+        between = between or best.inside(length)
         if best.stop > best.start and best.strength < STRONG:
             middle = int(np.clip(round(place), best.start, best.stop))
             best = Line(middle, middle, best.strength if not region.dark else max(best.strength, WEAK))
         chosen.append(best)
+    if not between:
+        return []
     return chosen if np.mean([g.strength for g in chosen]) >= (WEAK if region.dark else 0.3) else []

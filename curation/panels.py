@@ -26,6 +26,8 @@ DARK = 64
 """grey below which a page is dark"""
 AIR = 0.005
 """share of the picture that is noise of air if slices on a dark page have any"""
+SCRAP = 0.1
+"""share of the panels' median area under which something on a dark page is none"""
 SURE = 0.8
 """strength of a line that needs no second opinion"""
 
@@ -93,7 +95,15 @@ def layout(luma: np.ndarray) -> list[Box]:
     region = Region(luma, tone, kept, ink, page < DARK, airy, (0, 0, luma.shape[1], luma.shape[0]))
     leaves: list[Region] = []
     _divide(region, leaves, 0)
-    return settle([leaf for leaf in leaves if not leaf.empty()])
+    boxes = settle([leaf for leaf in leaves if not leaf.empty()])
+    return _without_scraps(boxes) if page < DARK else boxes
+
+
+def _without_scraps(boxes: list[Box]) -> list[Box]:
+    """Boxes without those far smaller than the others: a letter on a plate or a table, cut off in a slice's black."""
+    areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes]
+    least = SCRAP * float(np.median(areas)) if areas else 0.0
+    return [box for box, area in zip(boxes, areas, strict=True) if area >= least]
 
 
 def without_letters(ink: np.ndarray) -> np.ndarray:

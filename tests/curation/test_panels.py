@@ -138,6 +138,27 @@ def test_panels_of_a_row_end_together_however_low_a_body_lies() -> None:
     assert all(iou(f, (n * 230, 0, n * 230 + 220, 200)) >= 0.85 for n, f in enumerate(found))
 
 
+def test_a_last_row_that_ends_early_is_cut_where_the_row_above_is() -> None:
+    image, truth = np.zeros((2 * 180 + 8, 3 * 200 + 2 * 8), np.uint8), []
+    for n in range(5):
+        x, y = n % 3 * 208, n // 3 * 188
+        image[y : y + 180, x : x + 200] = tile(n, (200, 180)) if n < 3 else slice_in_air((200, 180), BODIES[n], 0, n)
+        truth.append((x, y, x + 200, y + 180))
+    found = find_panels(image)
+    assert len(found) == 5
+    assert all(iou(f, t) >= 0.75 for f, t in zip(found, truth, strict=True))
+
+
+def test_a_letter_on_a_plate_in_black_air_is_no_panel() -> None:
+    image, truth = ragged(9)
+    for (x, y, _, _), letter in zip(truth, "ABCDE", strict=True):
+        image[y + 2 : y + 38, x + 2 : x + 34] = 255
+        cv2.putText(image, letter, (x + 6, y + 32), cv2.FONT_HERSHEY_SIMPLEX, 1, 0, 2, cv2.LINE_AA)
+    found = find_panels(image)
+    assert len(found) == len(truth)
+    assert all(iou(f, t) >= 0.75 for f, t in zip(found, truth, strict=True))
+
+
 def test_a_narrow_panel_in_a_column_of_a_dark_page_is_not_widened_to_the_widest() -> None:
     image = np.zeros((420, 400), np.uint8)
     image[:205, :400] = cv2.resize(tile(0), (400, 205))
