@@ -22,8 +22,12 @@ Box = tuple[int, int, int, int]
 WORK = 1800
 """pixels of the longer side at which layouts are found; gutters of two pixels must survive"""
 DEPTH = 6
-DARK = 64
-"""grey below which a page is dark"""
+DARK, LIGHT = 64, 192
+"""grey below which a page is dark, and from which it is light"""
+FEW = 0.15
+"""share of empty lines up to which light ones inside a figure can be a panel's own border on a dark page"""
+EVEN = 12
+"""grey levels between nearly all pixels of an empty line"""
 AIR = 0.005
 """share of the picture that is noise of air if slices on a dark page have any"""
 SCRAP = 0.1
@@ -64,11 +68,21 @@ def reading_order(boxes: list[Box]) -> list[Box]:
 
 
 def page_grey(luma: np.ndarray) -> int:
-    """Grey of the page: what most empty lines across the whole picture have; else of the border's lighter half."""
+    """Grey of the page: what most empty lines across the whole picture have; else of the border's lighter half.
+
+    Light lines between darker ones count alone unless they are few: air makes dark lines too, slices seldom white ones.
+    """
     found: list[float] = []
+    light: list[float] = []
     for lines in (luma, luma.T):
         spread = np.percentile(lines, 99.8, axis=1) - np.percentile(lines, 0.2, axis=1)
-        found += [float(v) for v in np.median(lines[spread < 12], axis=1)]
+        levels = np.where(spread < EVEN, np.median(lines, axis=1), -1.0)
+        found += [float(v) for v in levels[levels >= 0]]
+        inside = np.flatnonzero(levels < LIGHT)
+        if inside.size:
+            between = levels[inside[0] : inside[-1]]
+            light += [float(v) for v in between[between >= LIGHT]]
+    found = light if len(light) > FEW * len(found) else found
     if found:
         values, counts = np.unique((np.array(found) // 8).astype(int), return_counts=True)
         low = int(values[counts.argmax()]) * 8

@@ -149,6 +149,16 @@ def test_a_last_row_that_ends_early_is_cut_where_the_row_above_is() -> None:
     assert all(iou(f, t) >= 0.75 for f, t in zip(found, truth, strict=True))
 
 
+def test_light_gutters_show_the_page_though_black_air_has_more_empty_lines() -> None:
+    image, truth = np.full((4 * 180 + 3 * 20, 220), 255, np.uint8), []
+    for n in range(4):
+        image[n * 200 : n * 200 + 180] = slice_in_air((220, 180), BODIES[n], 0, n)
+        truth.append((0, n * 200, 220, n * 200 + 180))
+    found = find_panels(image)
+    assert len(found) == 4
+    assert all(iou(f, t) >= 0.9 for f, t in zip(found, truth, strict=True))
+
+
 def test_a_letter_on_a_plate_in_black_air_is_no_panel() -> None:
     image, truth = ragged(9)
     for (x, y, _, _), letter in zip(truth, "ABCDE", strict=True):
