@@ -20,7 +20,7 @@ import numpy as np
 import pytesseract
 
 from curation import strokes
-from curation.artifacts import SURE, WORK
+from curation.artifacts import WORK
 from curation.raster import grey, squeeze
 
 Answer = Literal["none", "found", "not checked"]
@@ -31,6 +31,8 @@ SIDE = 1800
 """pixels: pictures are enlarged up to three times but not beyond this side"""
 PAD = 20
 """pixels around what is read: Tesseract misses letters at the very edge"""
+SEEN = 0.5
+"""chance from which a pixel belongs to a mark that is read"""
 LINE, MOST = 110, 24
 """pixels: height to which a line of marks is enlarged; lines of marks that are read, at most"""
 
@@ -171,7 +173,7 @@ def _places(image: np.ndarray) -> tuple[list[Box], np.ndarray]:
     chance = strokes.chances(np.ascontiguousarray(small))
     if factor < 1:
         chance = cv2.resize(chance, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
-    return _rows_of_marks(chance > SURE), chance
+    return _rows_of_marks(chance > SEEN), chance
 
 
 def _overlap(a: Box, b: Box) -> bool:

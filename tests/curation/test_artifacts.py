@@ -33,18 +33,17 @@ def test_marks_drawn_on_slices_are_found() -> None:
     for number in range(12):
         drawn = mark(clean(number % 4), np.random.default_rng(number), 3)
         mask = find(drawn.image)
-        hit, found, truth = (
-            hit + int((mask & drawn.mask).sum()), found + int(mask.sum()), truth + int(drawn.mask.sum())
-        )  # fmt: skip
-    assert hit / truth >= 0.7 and hit / found >= 0.75
+        changed = drawn.change > 0  # soft edges, too: repair must replace them
+        hit, found, truth = hit + int((mask & changed).sum()), found + int(mask.sum()), truth + int(changed.sum())
+    assert hit / truth >= 0.85 and hit / found >= 0.75
 
 
-@pytest.mark.parametrize("kind", ["letter", "arrow", "scanner text"])
+@pytest.mark.parametrize("kind", ["letter", "arrow", "scanner text", "ruler"])
 def test_each_kind_is_found(kind: str) -> None:
     assert kind in KINDS
     drawn = [mark(clean(n), np.random.default_rng(50 + n), 1, (kind,)) for n in range(4)]
     masks = [find(d.image) for d in drawn]
-    assert sum((m & d.mask).sum() for m, d in zip(masks, drawn, strict=True)) >= 0.6 * sum(d.mask.sum() for d in drawn)
+    assert sum((m & d.mask).sum() for m, d in zip(masks, drawn, strict=True)) >= 0.75 * sum(d.mask.sum() for d in drawn)
 
 
 def test_clean_slices_stay_clean() -> None:
