@@ -17,7 +17,7 @@ from curation.raster import ImageError, check, chroma, grey, squeeze
 
 Treatment = Literal["none", "repair", "crop", "drop"]
 VERSION = "artifacts-3"
-SURE, LIKELY = 0.95, 0.15
+SURE, LIKELY = 0.99, 0.15
 """chance from which a pixel starts a mark, and from which it belongs to one that has started (chosen on drawings over
 subjects of the training)"""
 WORK = 768

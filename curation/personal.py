@@ -1,15 +1,16 @@
 """Burned-in names, dates of birth and ids, read by Tesseract: found, none, or not checked where Tesseract is absent.
 
 Scanner text is small and lies on anything, light or dark. So each picture is enlarged and read twice: as it is, and
-only the lines that hold marks (`curation.strokes`), in dark on white, each in three ways. What counts as personal is a
-date; an age with a sex; a labelled name or id; a name written the scanner's way (``WANG^LI``, ``DOE, JANE``). Letters
-of panels, ``R``/``L``, series, slice and window numbers are not.
+only the lines that hold marks (`curation.strokes`), in dark on white, each in two sizes and three ways. What counts as
+personal is a date; an age with a sex; a labelled name or id; a name written the scanner's way (``WANG^LI``,
+``DOE, JANE``). Letters of panels, ``R``/``L``, series, slice and window numbers are not.
 """
 
 from __future__ import annotations
 
 import bisect
 import functools
+import itertools
 import re
 import shutil
 from dataclasses import dataclass
@@ -33,8 +34,10 @@ PAD = 20
 """pixels around what is read: Tesseract misses letters at the very edge"""
 SEEN = 0.5
 """chance from which a pixel belongs to a mark that is read"""
-LINE, MOST = 110, 24
-"""pixels: height to which a line of marks is enlarged; lines of marks that are read, at most"""
+HEIGHTS = (56, 90)
+"""pixels: to which a line of marks is enlarged; Tesseract reads poor letters at one size and not at another"""
+MOST = 24
+"""lines of marks that are read, at most"""
 
 MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}"
 NAMED = (
@@ -57,7 +60,8 @@ DATES = tuple(
     )
 )
 BIRTH = re.compile(
-    r"\bD\.?\s?[O0]\.?\s?B\b|\bD[O0Q][B8ERS]\s?:|\bbirth|\bborn\b|\bgeb(?:oren|\.)|\bn[ée]e?\s+le\b|\bnac(?:ido|\.)",
+    r"\bD\.?\s?[O0]\.?\s?B\b|\bD[O0Q][B8EPRS]\s?:|(?-i:\b[BD][O0Q][B8P]\b)|"  # DOB, also as Tesseract sees it
+    r"\bbirth|\bborn\b|\bgeb(?:oren|\.)|\bn[ée]e?\s+le\b|\bnac(?:ido|\.)",
     re.I,
 )
 OTHERS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
@@ -219,7 +223,7 @@ def _whole(image: np.ndarray) -> Page | None:
 
 
 def _marks(luma: np.ndarray, places: list[Box], chance: np.ndarray) -> Page | None:
-    """The lines that marks stand in, enlarged, one below the other in dark on white: three ways of seeing each.
+    """The lines that marks stand in, enlarged, one below the other in dark on white: two sizes and three ways of each.
 
     Text is white on white in places and only its shadow shows, or it is cut by the border: so each line is given as
     the network sees it, as what is darker than its surroundings and as what is lighter.
@@ -227,9 +231,9 @@ def _marks(luma: np.ndarray, places: list[Box], chance: np.ndarray) -> Page | No
     pieces: list[np.ndarray] = []
     parts: list[Part] = []
     top = PAD
-    for place in places:
+    for place, height in itertools.product(places, HEIGHTS):
         x0, y0, x1, y1 = place
-        times = min(6.0, max(1.0, LINE / (y1 - y0)), SIDE / (x1 - x0))
+        times = min(6.0, max(1.0, height / (y1 - y0)), SIDE / (x1 - x0))
         dark, light = _relief(luma, place, times)
         ink = cv2.resize(255 - np.round(chance[y0:y1, x0:x1] * 255), dark.shape[::-1], interpolation=cv2.INTER_CUBIC)
         for piece in (np.clip(ink, 0, 255).astype(np.uint8), dark, light):

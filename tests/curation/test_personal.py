@@ -27,6 +27,8 @@ needs_tesseract = pytest.mark.skipif(not personal.available(), reason="the progr
         ("Mar 21, 1958", "date"),
         ("12.O3.1958", "date"),
         ("2011 May 0", "date"),
+        ("DOP: Tey", "date of birth"),
+        ("BOB TL", "date of birth"),
         ("WANG^LI", "name"),
         ("DOE, JANE", "name"),
         ("Name: Smith John", "name"),
@@ -51,7 +53,7 @@ def test_what_identifies_a_person(text: str, kind: str) -> None:
     [
         "A", "R", "Se: 3 Im: 42", "W 1500 L -600", "512 x 512", "kV 120 mA 210", "10:42:17", "SP -312.4", "5.00mm",
         "DFOV 35.0cm", "AXIAL, LUNG", "CHEST, ROUTINE", "Fig. 2", "day 12", "Zoom 1.25", "HU -600 1500", "20.5 cm",
-        "45.99.1958", "B70f", "2 marks 3", "Image 12/345", "patient 3",
+        "45.99.1958", "B70f", "2 marks 3", "bop", "DOT 3", "Image 12/345", "patient 3",
     ],
 )  # fmt: skip
 def test_what_identifies_nobody(text: str) -> None:
