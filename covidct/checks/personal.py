@@ -23,6 +23,8 @@ LABEL = re.compile(
 )
 """a disease named in the picture, which a classifier can read; O and I as Tesseract sees them, its start cut off"""
 SEVERE = ("date of birth", "name", "id")
+BORDER = 0.15
+"""share of the width within which a text is taken to reach the border"""
 NEAR = 0.2
 """distance of centres, as a share of the picture's sides, at which two marks stand in the same place"""
 
@@ -84,10 +86,10 @@ def read(grey: Array, look: Callable[[Array], Any], personal: Callable[[str], Se
         text = " ".join(word for word, _ in words)
         pieces = [(str(kind), text[start:stop]) for start, stop, kind in personal(text)]
         reading.pieces += pieces
-        reading.boxes += [box for _, box in words] if pieces else []
+        reading.boxes += [to_border(box, grey.shape) for _, box in words] if pieces else []
         if LABEL.search(text):
             reading.labels.append(text)
-            reading.label_boxes += [box for _, box in words]
+            reading.label_boxes += [to_border(box, grey.shape) for _, box in words]
         reading.cases += cases(text)
     return reading
 
@@ -157,7 +159,7 @@ def _beside(folder: Folder, readings: Sequence[Reading], kind: str, members: Seq
             if any(max(abs(p[0] - q[0]), abs(p[1] - q[1])) < NEAR for q in shown[item.document])
         ]
         if near:
-            boxes[item.name] = near
+            boxes[item.name] = [to_border(box, folder.grey(i).shape) for box in near]
         else:
             others.append(item.name)
     found = []
@@ -186,6 +188,15 @@ def _beside(folder: Folder, readings: Sequence[Reading], kind: str, members: Seq
             )
         )
     return found
+
+
+def to_border(box: tuple[int, int, int, int], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """A box (pixels) widened to the left or right border where that is near: scanner text stands in line with it, and
+    its end may have been cut off or not been read.
+    """
+    x0, y0, x1, y1 = box
+    wide = shape[1]
+    return 0 if x0 < BORDER * wide else x0, y0, wide if wide - x1 < BORDER * wide else x1, y1
 
 
 def middle(box: tuple[int, int, int, int], shape: tuple[int, ...]) -> tuple[float, float]:

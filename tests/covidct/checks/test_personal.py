@@ -21,28 +21,28 @@ def look(*texts: str, marks: tuple = ()):
 def test_persons_labels_and_cases_come_from_one_reading(folder_of) -> None:
     folder = folder_of([{}, {}, {}])
     texts = [("DOB: 03/11/1952", "IM 12"), ("COVID-2019 No. 3",), ("Pt 1", "R")]
-    readings = [personal.read(np.zeros((9, 9), np.uint8), lambda _, t=t: look(*t), curation.personal) for t in texts]
+    readings = [personal.read(np.zeros((90, 60), np.uint8), lambda _, t=t: look(*t), curation.personal) for t in texts]
     found = personal.check(folder, readings)
     assert [(f.details["kind"], f.items, f.severity) for f in found] == [
         ("date of birth", ("0.png",), "error"),
         ("label", ("1.png",), "error"),
     ]
     assert personal.burned(readings) == {2: ["1"]}
-    assert "1952" not in str(found) and personal.covered(folder, readings) == {"0.png": [(5, 5, 20, 12)] * 2}
+    assert "1952" not in str(found) and personal.covered(folder, readings) == {"0.png": [(0, 5, 20, 12)] * 2}
 
 
 def test_marks_where_a_sibling_shows_a_date_of_birth_are_suspected(folder_of) -> None:
     folder = folder_of([{"document": name} for name in "ddde"], [np.zeros((100, 120), np.uint8)] * 4)
     there, elsewhere = ((5, 5, 20, 12),), ((110, 90, 119, 99),)
     seen = [look("DOB: 1952-11-03"), look(marks=there), look(marks=elsewhere), look(marks=there)]
-    readings = [personal.read(np.zeros((9, 9), np.uint8), lambda _, s=s: s, curation.personal) for s in seen]
+    readings = [personal.read(np.zeros((100, 120), np.uint8), lambda _, s=s: s, curation.personal) for s in seen]
     found = personal.check(folder, readings)
     assert [(f.details["kind"], f.items, f.severity) for f in found] == [
         ("date of birth", ("0.png",), "error"),
         ("date of birth, unread", ("1.png",), "error"),
         ("date of birth, same document", ("2.png",), "warning"),
     ]
-    assert found[1].details["boxes"] == {"1.png": [(5, 5, 20, 12)]}
+    assert found[1].details["boxes"] == {"1.png": [(0, 5, 20, 12)]}
 
 
 def test_without_tesseract_nothing_is_said_to_be_clean(folder_of, draw, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,6 +73,12 @@ def test_a_date_of_birth_drawn_into_a_picture_is_read(folder_of, draw) -> None:
     folder = folder_of([{}, {}], [image, draw(2, 400)])
     found = personal.check(folder, personal.read_all(folder, 1))
     assert found and found[0].details["kind"] == "date of birth" and found[0].items == ("0.png",)
+
+
+def test_a_text_near_the_border_is_taken_to_reach_it() -> None:
+    assert personal.to_border((286, 2, 354, 13), (261, 392)) == (286, 2, 392, 13)
+    assert personal.to_border((10, 2, 60, 13), (261, 392, 3)) == (0, 2, 60, 13)
+    assert personal.to_border((150, 2, 200, 13), (261, 392)) == (150, 2, 200, 13)
 
 
 def test_masking_keeps_the_form_only() -> None:
