@@ -53,8 +53,9 @@ def audit(
     found += retouched.check(folder, pairs)
     readings = personal.read_all(folder, jobs) if ocr else []
     if ocr:
-        found += personal.check(folder, readings)
-        folder.covered.update(personal.covered(folder, readings))
+        private = personal.check(folder, readings)
+        found += private
+        folder.covered.update(personal.covered(private))
     else:
         folder.not_checked["personal-data"] = "switched off: no picture was read"
     alike = scans.alike(folder, pairs)

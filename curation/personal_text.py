@@ -11,7 +11,7 @@ from typing import Literal
 Kind = Literal["name", "date of birth", "date", "id", "age"]
 
 MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}"
-NAMED = (
+MONTH_NAME = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
     r"nov(?:ember)?|dec(?:ember)?)"
 )
@@ -26,7 +26,7 @@ DATES = tuple(
         rf"(?P<d>\d{{1,2}})(?:{GAP})?{MONTH}\.?(?:{GAP})?(?P<y>{YEAR})",
         rf"{MONTH}\.?\s?(?P<d>\d{{1,2}})(?:{GAP})(?P<y>{YEAR})",
         r"(?P<d>\d{1,2})(?P<s>[./\-])(?P<m>\d{1,2})(?P=s)(?P<y>\d{2})",
-        rf"(?:\d{{1,2}}|{YEAR})\s?{NAMED}\s?\d{{1,2}}",  # cut off by the border: "2011 May 0"
+        rf"(?:\d{{1,2}}|{YEAR})\s?{MONTH_NAME}\s?\d{{1,2}}",  # cut off by the border: "2011 May 0"
         r"(?P<y>19[3-9]\d|20[0-4]\d)[/\-](?P<m>0[1-9]|1[0-2])[/\-]?",
     )
 )

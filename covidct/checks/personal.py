@@ -209,9 +209,16 @@ def masked(text: str) -> str:
     return re.sub(r"[^\W\d_]", "A", re.sub(r"\d", "0", text))
 
 
-def covered(folder: Folder, readings: Sequence[Reading]) -> dict[str, list[tuple[int, int, int, int]]]:
-    """Boxes to black out by picture name, so that the page shows where personal data stands and not what it says."""
-    return {folder.items[i].name: r.boxes for i, r in enumerate(readings) if r.boxes}
+def covered(findings: Sequence[Finding]) -> dict[str, list[tuple[int, int, int, int]]]:
+    """Boxes to black out by picture name, read or suspected, so that the page shows where personal data stands and not
+    what it says.
+    """
+    found: dict[str, list[tuple[int, int, int, int]]] = {}
+    for finding in findings:
+        if finding.details["kind"] != "label":
+            for name, boxes in finding.details["boxes"].items():
+                found.setdefault(name, []).extend(boxes)
+    return found
 
 
 def _article(kind: str) -> str:

@@ -28,7 +28,7 @@ def test_persons_labels_and_cases_come_from_one_reading(folder_of) -> None:
         ("label", ("1.png",), "error"),
     ]
     assert personal.burned(readings) == {2: ["1"]}
-    assert "1952" not in str(found) and personal.covered(folder, readings) == {"0.png": [(0, 5, 20, 12)] * 2}
+    assert "1952" not in str(found) and personal.covered(found) == {"0.png": [(0, 5, 20, 12)] * 2}
 
 
 def test_marks_where_a_sibling_shows_a_date_of_birth_are_suspected(folder_of) -> None:
@@ -43,6 +43,7 @@ def test_marks_where_a_sibling_shows_a_date_of_birth_are_suspected(folder_of) ->
         ("date of birth, same document", ("2.png",), "warning"),
     ]
     assert found[1].details["boxes"] == {"1.png": [(0, 5, 20, 12)]}
+    assert personal.covered(found) == {"0.png": [(0, 5, 20, 12)] * 2, "1.png": [(0, 5, 20, 12)]}
 
 
 def test_without_tesseract_nothing_is_said_to_be_clean(folder_of, draw, monkeypatch: pytest.MonkeyPatch) -> None:
