@@ -320,9 +320,13 @@ def mark(image: np.ndarray, rng: Rng, count: int | None = None, kinds: tuple[str
 def printed(image: np.ndarray, rng: Rng) -> np.ndarray:
     """A clean slice (H x W) as another paper prints it: windowed, cropped, scaled, compressed, sometimes tinted."""
     high, wide = image.shape
-    low, top = (
-        (rng.uniform(-0.15, 0.15), rng.uniform(0.5, 1.3)) if rng.random() < 0.8 else (0.45, rng.uniform(0.8, 1.1))
-    )
+    window = rng.random()
+    if window < 0.68:
+        low, top = rng.uniform(-0.15, 0.15), rng.uniform(0.5, 1.3)
+    elif window < 0.82:
+        low, top = 0.45, rng.uniform(0.8, 1.1)
+    else:  # soft tissue: fat dark, muscle grey, ribs and shoulder blades white, and none of them a mark
+        low, top = rng.uniform(0.55, 0.72), rng.uniform(0.82, 1.0)
     part: np.ndarray = np.clip((image / np.float32(255) - low) / (top - low), 0, 1) ** np.float32(rng.uniform(0.6, 1.6))
     if rng.random() < 0.6:
         share = rng.uniform(0.6, 0.97, 2)

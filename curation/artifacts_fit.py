@@ -2,13 +2,16 @@
 
 Reads: folders of clean single chest CTs (8-bit grey; LUNA16 slices were used) and drawn chest CTs of the sample corpus.
 Writes: ``artifacts.npz`` (16-bit numbers, under 1 MB) and prints what it reaches on subjects kept out.
-Guarantees: same seed, workers and machine, same numbers; a subject is in training or in validation, never in both.
+Guarantees: same seed, workers and machine, same numbers (not with ``--minutes``, where the clock says how far it
+gets); a subject is in training or in validation, never in both.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
+import math
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,43 +24,48 @@ import typer
 from torch import nn
 from torch.nn import functional
 
-from curation.artifacts_drawn import SEEN, Rng, jpeg, mark, printed
+from curation.artifacts_drawn import Rng, jpeg, mark, printed
 from curation.raster import grey, read
-from curation.strokes import WIDTHS, planes
+from curation.strokes import WIDTHS
 
 log = logging.getLogger(__name__)
 
 CROP = 160
 """pixels of the square pieces that are learned from"""
-UNSEEN, FAINT = 0.1, 0.5
-"""weights of pixels under a mark that does not show there (white on white), or hardly (its soft edge)"""
+UNSEEN = 0.1
+"""weight of pixels under a mark that does not show there (white on white)"""
+CROPS = 3
+"""cut from each picture that is drawn"""
+WARM = 0.15
+"""share of the training in which the learning rate rises"""
 
 
 class Strokes(nn.Module):
     """`curation.strokes` in torch, with batch normalisation: N x 3 x H x W -> N x H x W logits."""
 
-    def __init__(self) -> None:
+    def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
+        self.scales = len(widths)
         layers: dict[str, nn.Module] = {}
         before = 3
-        for scale, width in enumerate(WIDTHS):
+        for scale, width in enumerate(widths):
             layers[f"down{scale}a"] = block(before, width)
             layers[f"down{scale}b"] = block(width, width)
             before = width
-        for scale in range(len(WIDTHS) - 2, -1, -1):
-            layers[f"up{scale}"] = block(WIDTHS[scale + 1] + WIDTHS[scale], WIDTHS[scale])
+        for scale in range(self.scales - 2, -1, -1):
+            layers[f"up{scale}"] = block(widths[scale + 1] + widths[scale], widths[scale])
         self.layers = nn.ModuleDict(layers)
-        self.out = nn.Conv2d(WIDTHS[0], 1, 1)
+        self.out = nn.Conv2d(widths[0], 1, 1)
         nn.init.constant_(self.out.bias, -3.0)  # type: ignore[arg-type]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         kept = []
-        for scale in range(len(WIDTHS)):
+        for scale in range(self.scales):
             if scale:
                 x = functional.max_pool2d(x, 2)
             x = self.layers[f"down{scale}b"](self.layers[f"down{scale}a"](x))
             kept.append(x)
-        for scale in range(len(WIDTHS) - 2, -1, -1):
+        for scale in range(self.scales - 2, -1, -1):
             wider = functional.interpolate(x, scale_factor=2, mode="nearest")
             x = self.layers[f"up{scale}"](torch.cat([wider, kept[scale]], 1))
         logits: torch.Tensor = self.out(x)[:, 0]
@@ -69,6 +77,18 @@ def block(before: int, after: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
     )
+
+
+def widths_of(learned: Mapping[str, np.ndarray]) -> tuple[int, ...]:
+    """Channels at each scale of the network that ``learned`` belongs to."""
+    return tuple(len(learned[f"down{scale}b.bias"]) for scale in range(sum(n.endswith("b.bias") for n in learned)))
+
+
+def planes(images: torch.Tensor) -> torch.Tensor:
+    """`curation.strokes.planes` of a batch: N x H x W x 3 uint8 -> N x 3 x H x W float32."""
+    colour = images.float() / 127.5 - 1
+    luma = colour @ torch.tensor([0.299, 0.587, 0.114], device=images.device)
+    return torch.stack([luma, colour[..., 0] - luma, colour[..., 2] - luma], 1)
 
 
 def numbers(network: Strokes) -> dict[str, np.ndarray]:
@@ -114,7 +134,7 @@ def resume(network: Strokes, learned: Mapping[str, np.ndarray], x: torch.Tensor)
 
 
 def pieces(slices: list[np.ndarray], rng: Rng) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Endless crops: planes 3 x CROP x CROP, target and weight CROP x CROP."""
+    """Endless crops, uint8: picture CROP x CROP x 3, what marks cover (0, 1) and by how much they change it."""
     while True:
         clean = printed(slices[int(rng.integers(len(slices)))], rng)
         if min(clean.shape[:2]) < CROP:
@@ -122,7 +142,7 @@ def pieces(slices: list[np.ndarray], rng: Rng) -> Iterator[tuple[np.ndarray, np.
             clean = cv2.resize(clean, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
         clean = np.ascontiguousarray(clean[:, ::-1] if rng.random() < 0.5 else clean)
         clean = np.ascontiguousarray(clean[::-1] if rng.random() < 0.1 else clean)
-        if rng.random() < 0.12:
+        if rng.random() < 0.2:
             image, change, covered = clean, np.zeros(clean.shape[:2], np.uint8), np.zeros(clean.shape[:2], bool)
         else:
             drawn = mark(clean, rng)
@@ -132,12 +152,11 @@ def pieces(slices: list[np.ndarray], rng: Rng) -> Iterator[tuple[np.ndarray, np.
         if rng.random() < 0.3:
             image = jpeg(image[..., ::-1] if image.ndim == 3 else image, rng)
             image = image[..., ::-1] if image.ndim == 3 else image
-        weight = np.where(covered & (change <= SEEN), np.where(change > 0, FAINT, UNSEEN), 1).astype(np.float32)
-        whole = planes(np.ascontiguousarray(image))
-        for _ in range(2):
+        shown = image if image.ndim == 3 else np.repeat(image[..., None], 3, 2)
+        for _ in range(CROPS):
             y, x = _corner(covered, rng)
             cut = (slice(y, y + CROP), slice(x, x + CROP))
-            yield whole[:, cut[0], cut[1]], covered[cut].astype(np.float32), weight[cut]
+            yield np.ascontiguousarray(shown[cut]), covered[cut].astype(np.uint8), change[cut].copy()
 
 
 def rescaled(
@@ -170,12 +189,21 @@ def _corner(mask: np.ndarray, rng: Rng) -> tuple[int, int]:
     return int(np.clip(y, 0, high - CROP)), int(np.clip(x, 0, wide - CROP))
 
 
-def loss_of(logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Weighted cross-entropy plus one minus the soft overlap (Dice) over the batch."""
+def loss_of(logits: torch.Tensor, covered: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+    """Weighted cross-entropy plus one minus the soft overlap (Dice) over the batch; all N x H x W."""
+    target = covered.float()
+    weight = torch.where((covered > 0) & (change == 0), UNSEEN, 1.0)
     cross = functional.binary_cross_entropy_with_logits(logits, target, weight)
     chance = torch.sigmoid(logits) * weight
     overlap = (2 * (chance * target).sum() + 1) / (chance.sum() + (target * weight).sum() + 1)
     return 4 * cross + (1 - overlap)
+
+
+def rise_and_fall(share: float) -> float:
+    """Factor of the learning rate after ``share`` (0..1) of the training: straight up to 1, then half a cosine to 0."""
+    if share < WARM:
+        return 0.04 + 0.96 * share / WARM
+    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (share - WARM) / (1 - WARM)))
 
 
 class Pieces(torch.utils.data.IterableDataset[tuple[np.ndarray, np.ndarray, np.ndarray]]):
@@ -199,33 +227,41 @@ def learn(
     workers: int,
     device: str,
     start: Mapping[str, np.ndarray] | None = None,
+    minutes: float = 0.0,
 ) -> Strokes:
-    """Train for ``steps`` batches with Adam and one cycle of the learning rate; ``workers`` draw the marks.
+    """Train for ``steps`` batches, or ``minutes``, with Adam and one cycle of the rate; ``workers`` draw the marks.
 
-    ``start``: numbers of an earlier fit to go on from.
+    ``start``: numbers of an earlier fit to go on from, whatever its widths.
     """
     torch.manual_seed(seed)
-    network = Strokes()
-    stream = iter(torch.utils.data.DataLoader(Pieces(slices, seed), batch_size=batch, num_workers=workers))
+    network = Strokes(widths_of(start) if start else WIDTHS)
+    stream = iter(
+        torch.utils.data.DataLoader(
+            Pieces(slices, seed), batch_size=batch, num_workers=workers, pin_memory=device != "cpu"
+        )
+    )
     if start is not None:
-        resume(network, start, next(stream)[0])
+        resume(network, start, planes(next(stream)[0]))
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     half = device != "cpu" or _has_bf16()
     optimiser = torch.optim.Adam(network.parameters(), lr=rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
-    mean = 1.0
-    for step in range(steps):
-        x, target, weight = (part.to(device) for part in next(stream))
+    mean, step, begun, share = 1.0, 0, time.monotonic(), 0.0
+    while share < 1:
+        optimiser.param_groups[0]["lr"] = rate * rise_and_fall(share)
+        image, covered, change = (part.to(device, non_blocking=True) for part in next(stream))
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half):
-            logits = network(x.contiguous(memory_format=torch.channels_last))
-        loss = loss_of(logits.float(), target, weight)
+            logits = network(planes(image).contiguous(memory_format=torch.channels_last))
+        loss = loss_of(logits.float(), covered, change)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        schedule.step()
-        if (step + 1) % 50 == 0:
+        step += 1
+        share = (time.monotonic() - begun) / 60 / minutes if minutes else step / steps
+        if step % 50 == 0:
             mean += 0.2 * (float(loss.detach()) - mean)
-            log.info("step %d of %d: loss %.4f", step + 1, steps, mean)
+        if step % 200 == 0:
+            log.info("step %d, %.1f %%: loss %.4f", step, 100 * share, mean)
+    log.info("%d steps of %d crops", step, batch)
     return network.eval().cpu()
 
 
@@ -269,6 +305,7 @@ def main(
     ] = None,
     drawn: Annotated[int, typer.Option(help="drawn chest CTs beside the given ones")] = 60,
     seed: int = 0,
+    minutes: Annotated[float, typer.Option(help="train for so long instead of a number of steps")] = 0.0,
 ) -> None:
     """Learn what a mark looks like."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -277,7 +314,7 @@ def main(
     learned_from = [grey(read(p)) for p in kept] + phantoms(drawn, seed)
     log.info("%d slices; %d of other subjects kept out for the benchmark", len(learned_from), len(paths) - len(kept))
     earlier = dict(np.load(start, allow_pickle=False)) if start else None
-    network = learn(learned_from, steps, batch, rate, seed, workers, device, earlier)
+    network = learn(learned_from, steps, batch, rate, seed, workers, device, earlier, minutes)
     found = numbers(network)
     if average:  # weights of fits that began alike: better than either, and as quick as one
         with np.load(average, allow_pickle=False) as other:

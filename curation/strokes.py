@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 PARAMETERS = "artifacts.npz"
-WIDTHS = (16, 24, 32, 48, 64)
-"""channels at each scale"""
+WIDTHS = (16, 32, 48, 64, 96)
+"""channels at each scale of the committed network"""
 DOWN = 2 ** (len(WIDTHS) - 1)
 """sides of the network's input are multiples of it"""
 
