@@ -8,6 +8,7 @@ PACK holds the 2020 release in a small form (pictures squeezed to 256×256; its 
 the one of its cleaned version), LUNA slices, ImageNet weights (SqueezeNet 1.1 whole, ResNet-18 without four layers):
 all that a machine without network needs. Several runs share the card at once. RESULTS gets one small archive,
 results.zip: cards, histories, predictions; put it into PACK (or leave it in RESULTS) and the next call goes on from it.
+The archive that `benchmarks/RESULTS.md` was written from is ``benchmarks/paper_tables.zip``.
 """
 
 from __future__ import annotations
@@ -128,8 +129,8 @@ def main(
             log.info("%s", lines[-1])
             finished &= all(done(job, work) for job in jobs)
             bundle(work, out)
-    print(markdown(data_folder, work))
-    print("finished" if finished else "unfinished: call again to continue")
+    print("finished" if finished else "unfinished: call again to continue", flush=True)
+    print(markdown(data_folder, work))  # its intervals take half a minute: what matters has been written by now
     if not finished:
         raise typer.Exit(3)
 
