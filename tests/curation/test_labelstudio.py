@@ -278,6 +278,17 @@ def test_a_curator_works_by_mouse_and_keyboard(client, project, running, page, p
     page.wait_for_timeout(800)
     page.keyboard.press("v")  # … and the second gets another label
     page.wait_for_timeout(800)
+    page.keyboard.press("Escape")  # nothing chosen: the next label is for a new box
+    page.wait_for_timeout(500)
+    gone = first.panels[0].box
+    drawn = PixelBox(gone.x0 + 9, gone.y0 + 12, gone.x1 - 14, gone.y1 - 7)
+    page.keyboard.press("u")
+    page.mouse.move(*at(drawn.x0, drawn.y0))
+    page.mouse.down()
+    page.mouse.move(*at((drawn.x0 + drawn.x1) / 2, (drawn.y0 + drawn.y1) / 2), steps=5)
+    page.mouse.move(*at(drawn.x1, drawn.y1), steps=5)
+    page.mouse.up()
+    page.wait_for_timeout(800)
     shot(page, "decided")
     page.keyboard.press("Control+Enter")
     second_best = candidates[1]
@@ -288,7 +299,12 @@ def test_a_curator_works_by_mouse_and_keyboard(client, project, running, page, p
     mine = {r.candidate_id: r for r in reviews(place)}[first.candidate_id]
     assert mine.reviewer == server.USER and mine.chest_ct and mine.seconds and mine.proposed_by == first.proposed_by
     expected = {p.box: p.suggestion.label for p in first.panels[1:]} | {first.panels[1].box: "NonCOVID"}
-    assert {p.box: p.label for p in mine.panels} == expected
+    new = [panel for panel in mine.panels if panel.box not in expected]
+    assert {p.box: p.label for p in mine.panels if p not in new} == expected
+    assert [panel.label for panel in new] == ["unclear"]
+    within = 2 + 1 / scale  # pixels of the picture that the mouse can miss
+    ends = [getattr(new[0].box, name) - getattr(drawn, name) for name in ("x0", "y0", "x1", "y1")]
+    assert max(map(abs, ends)) <= within, (new[0].box, drawn)
 
 
 def test_what_is_decided_becomes_exactly_those_images(client, project, place, candidates) -> None:
