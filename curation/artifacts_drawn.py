@@ -269,13 +269,13 @@ KINDS: dict[str, Callable[[Rng, tuple[int, int]], np.ndarray]] = {
 
 
 def tone(rng: Rng) -> np.ndarray:
-    """RGB 0..255 of a mark: mostly white, then black, a colour, a grey."""
+    """RGB 0..255 of a mark: mostly white, then black (the hardest to see), a colour, a grey."""
     style = rng.random()
-    if style < 0.5:
+    if style < 0.46:
         return np.full(3, 255.0)
-    if style < 0.66:
+    if style < 0.68:
         return np.full(3, float(rng.choice([0, 0, 20])))
-    if style < 0.72:
+    if style < 0.74:
         return np.full(3, rng.uniform(190, 250))
     strong = [(255, 0, 0), (255, 255, 0), (0, 255, 0), (0, 0, 255), (255, 128, 0), (0, 255, 255), (255, 0, 255)]
     colour = np.array(strong[int(rng.integers(len(strong)))], float)
