@@ -1,8 +1,8 @@
 """Letters, arrows, circles, coloured marks, scale bars and burned-in text -> mask; mask -> repaired pixels.
 
-A small network (`curation.strokes`), learned from marks drawn on clean slices, says how sure it is of every pixel; sure
-pixels and all that hangs together with them are the mask, and so is colour in an otherwise grey picture. `repair`
-changes pixels inside the mask only.
+A small network (`curation.strokes`), learned from marks drawn on clean slices, says how sure it is of every pixel, at
+several sizes and mirrored; sure pixels and all that hangs together with them are the mask, and so is colour in an
+otherwise grey picture. `repair` changes pixels inside the mask only.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ SURE, LIKELY = 0.99, 0.15
 subjects of the training)"""
 WORK = 768
 """pixels of the longer side at which marks are looked for"""
+VIEWS = (512, 768)
+"""pixels of the longer side at which a picture is looked at beside its own size"""
+LEAST, MOST = 0.65, 2.0
+"""by how much a picture is made smaller or larger for that"""
 SPECK = 6
 """pixels: smaller finds are noise"""
 COLOUR = 30
@@ -36,15 +40,37 @@ def find(image: np.ndarray) -> np.ndarray:
     mask = np.zeros(luma.shape, bool)
     if min(luma.shape) < 16:
         return mask
-    small, factor = squeeze(image, WORK)
-    chance = strokes.chances(np.ascontiguousarray(small))
-    if factor < 1:
-        chance = cv2.resize(chance, (luma.shape[1], luma.shape[0]), interpolation=cv2.INTER_LINEAR)
+    chance = chances(image)
     mask |= _started(chance > LIKELY, chance > SURE, SPECK)
     if float(np.median(colour)) < 10:
         coloured = colour > COLOUR
         mask |= _started(coloured, coloured, 8)
     return mask
+
+
+def chances(image: np.ndarray) -> np.ndarray:
+    """Float32 H x W: how sure the network is, 0..1, that a mark covers the pixel; the mean over several views.
+
+    A rib may look like a letter at one size, hardly at every size and both ways round; a thin letter in a small picture
+    shows when enlarged.
+    """
+    small, _ = squeeze(image, WORK)
+    long = max(small.shape[:2])
+    total = strokes.chances(np.ascontiguousarray(small))
+    total += strokes.chances(np.ascontiguousarray(small[:, ::-1]))[:, ::-1]
+    factors = {min(side / long, MOST) for side in VIEWS}
+    chosen = sorted(factor for factor in factors if factor >= LEAST and abs(factor - 1) > 0.1)
+    for factor in chosen:
+        rule = cv2.INTER_CUBIC if factor > 1 else cv2.INTER_AREA
+        view = np.asarray(cv2.resize(small, None, fx=factor, fy=factor, interpolation=rule))
+        total += _fitted(strokes.chances(view), small.shape)
+    return _fitted(total / (2 + len(chosen)), image.shape)
+
+
+def _fitted(plane: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The plane at the size of ``shape``."""
+    rule = cv2.INTER_AREA if plane.shape[0] > shape[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(plane, (shape[1], shape[0]), interpolation=rule))
 
 
 def _started(mask: np.ndarray, sure: np.ndarray, least: int) -> np.ndarray:

@@ -24,7 +24,7 @@ import typer
 from torch import nn
 from torch.nn import functional
 
-from curation.artifacts_drawn import Rng, jpeg, mark, printed
+from curation.artifacts_drawn import SEEN, Rng, jpeg, mark, printed
 from curation.raster import grey, read
 from curation.strokes import WIDTHS
 
@@ -170,11 +170,9 @@ def rescaled(
     rule = cv2.INTER_AREA if factor < 1 else int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC]))
     size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
     smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    return (
-        np.asarray(cv2.resize(image, size, interpolation=rule)),
-        np.asarray(cv2.resize(change, size, interpolation=smooth)),
-        np.asarray(cv2.resize(covered.astype(np.float32), size, interpolation=smooth) > 0.2),
-    )
+    changed = np.asarray(cv2.resize(change, size, interpolation=smooth))
+    under = cv2.resize(covered.astype(np.float32), size, interpolation=smooth) > 0.2
+    return np.asarray(cv2.resize(image, size, interpolation=rule)), changed, under | (changed > SEEN)
 
 
 def _corner(mask: np.ndarray, rng: Rng) -> tuple[int, int]:

@@ -19,10 +19,9 @@ import cv2
 import numpy as np
 import pytesseract
 
-from curation import strokes
-from curation.artifacts import WORK
+from curation import artifacts
 from curation.personal_text import Kind, personal
-from curation.raster import grey, squeeze
+from curation.raster import grey
 
 Answer = Literal["none", "found", "not checked"]
 Box = tuple[int, int, int, int]
@@ -118,10 +117,7 @@ def look(image: np.ndarray) -> Look:
 
 def _places(image: np.ndarray) -> tuple[list[Box], np.ndarray]:
     """Lines of marks, and how sure the network is of every pixel (float32 H x W)."""
-    small, factor = squeeze(image, WORK)
-    chance = strokes.chances(np.ascontiguousarray(small))
-    if factor < 1:
-        chance = cv2.resize(chance, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
+    chance = artifacts.chances(image)
     return _rows_of_marks(chance > SEEN), chance
 
 
