@@ -2,29 +2,32 @@
 
 A *row* is a line of a table (``table6/densenet169/self-trans``), a *run* is what is trained for it
 (``densenet169-self-trans``). Several rows may show one run: DenseNet-169 from ImageNet stands in Tables III, IV and V.
-A stage key is a run and a seed: ``dvc repro finetune@densenet169-self-trans-0``.
+A stage key is a run and a seed: ``dvc repro finetune@densenet169-self-trans-0``. Seeds are an axis of encoders, too:
+seed 1 of a run begins with an encoder pretrained with seed 1.
 
     python -m models.experiments list --table table6
-    python -m models.experiments params --table table6 --seeds 0,1,2    # the blocks for params.yaml
-    python -m models.experiments run --table table6 --seeds 0           # dvc repro of the stages that params.yaml has
+    python -m models.experiments run --table table6/resnet50/self-trans     # adds it to params.yaml, then dvc repro
+    python -m models.experiments run --table table6 --seeds 0,1,2 --dry-run # what that would add and run
+    python -m models.experiments params --table table6 --seeds 0,1,2        # prints the blocks for params.yaml
 """
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from models import settings
 from models.backbones import TABLE_2, describe
+from models.paper import TABLE_3, TABLE_4, TABLE_5, TABLE_6, TABLE_7
 
-log = logging.getLogger(__name__)
-
+PARAMS = Path("params.yaml")
+"""where the entries stand that DVC reads"""
 NO_IMAGENET = {"crnet"}
 """networks for which nobody published ImageNet weights; the rows say 'not run' unless such a file is given"""
 
@@ -44,11 +47,27 @@ class Encoder:
     chain: tuple[str, ...] = ()
     """unlabelled sets in order: luna, covidct (the dataset's train split)"""
     stage: str = "pretrain"
+    seed: int = 0
 
     @property
     def folder(self) -> str:
         """Where its stage writes it."""
         return f"data/{self.stage}/{self.name}"
+
+    @property
+    def section(self) -> str:
+        """The section of params.yaml that names it."""
+        return {"pretrain": "encoders", "nodules": "lnm"}[self.stage]
+
+    @property
+    def item(self) -> dict[str, Any]:
+        """Its entry there; what it does not say is the section of its stage."""
+        chain = {"chain": ",".join(self.chain)} if self.chain else {}
+        return {"backbone": self.backbone, "init": self.init, **chain, **({"seed": self.seed} if self.seed else {})}
+
+    def at(self, seed: int) -> Encoder:
+        """The same one made with another seed; of seed 0 the name has no number."""
+        return replace(self, name=f"{self.name}-{seed}", seed=seed) if seed else self
 
 
 @dataclass(frozen=True)
@@ -63,16 +82,15 @@ class Run:
     frozen: bool = False
     rotation: bool = False
 
-    @property
-    def start(self) -> str:
-        """What DVC watches besides code and data: the encoder, or the module that makes initial weights."""
-        return self.encoder.folder if self.encoder else "models/weights.py"
+    def start(self, seed: int) -> str:
+        """What DVC watches besides code and data: the seed's encoder, or the module that makes initial weights."""
+        return self.encoder.at(seed).folder if self.encoder else "models/weights.py"
 
     def options(self, seed: int) -> dict[str, Any]:
         """Options of `python -m models.finetune` that differ between runs."""
         return {
             "backbone": self.backbone,
-            "init": f"encoder:{self.encoder.folder}" if self.encoder else self.init,
+            "init": f"encoder:{self.start(seed)}" if self.encoder else self.init,
             "frozen": self.frozen,
             "rotation": self.rotation,
             "seed": seed,
@@ -119,76 +137,19 @@ def _run(backbone: str, kind: str) -> Run:
     return makers[kind]()
 
 
-# Table III: accuracy, F1, AUC for random and for ImageNet weights
-_TABLE_3 = {
-    "vgg16": ((0.66, 0.58, 0.74), (0.76, 0.76, 0.82)),
-    "resnet18": ((0.67, 0.66, 0.76), (0.74, 0.73, 0.82)),
-    "resnet50": ((0.69, 0.72, 0.76), (0.80, 0.81, 0.88)),
-    "densenet121": ((0.76, 0.77, 0.82), (0.79, 0.79, 0.88)),
-    "densenet169": ((0.80, 0.79, 0.86), (0.83, 0.81, 0.87)),
-    "efficientnet_b0": ((0.72, 0.71, 0.76), (0.77, 0.78, 0.89)),
-    "efficientnet_b1": ((0.70, 0.62, 0.77), (0.79, 0.79, 0.84)),
-    "crnet": ((0.72, 0.76, 0.77), (0.73, 0.76, 0.79)),
-}
-# Tables IV–VII: (row, title, run, accuracy, F1, AUC) by backbone
-_TABLE_4 = (
-    ("random", "Random Initialization", "random", 0.80, 0.79, 0.86),
-    ("imagenet", "Pretrain on ImageNet", "imagenet", 0.83, 0.81, 0.87),
-    ("lnm", "Pretrain on LNM", "lnm", 0.80, 0.82, 0.87),
-    ("imagenet-lnm", "Pretrain first on ImageNet, then on LNM", "imagenet-lnm", 0.81, 0.82, 0.89),
-)
-_TABLE_5 = {
-    "resnet50": (
-        ("trans", "Trans", "imagenet", 0.80, 0.81, 0.88),
-        ("self-trans", "Self-Trans", "self-trans", 0.84, 0.83, 0.91),
-    ),
-    "densenet169": (
-        ("trans", "Trans", "imagenet", 0.83, 0.81, 0.87),
-        ("self-trans", "Self-Trans", "self-trans", 0.86, 0.85, 0.94),
-    ),
-}
-_TABLE_6 = {
-    "resnet50": (
-        ("method1", "Method 1", "ssl-random-covidct", 0.69, 0.63, 0.66),
-        ("method2", "Method 2", "ssl-covidct", 0.83, 0.83, 0.91),
-        ("method3", "Method 3", "ssl-luna", 0.75, 0.78, 0.85),
-        ("method4", "Method 4", "rotation", 0.81, 0.81, 0.88),
-        ("self-trans", "Self-Trans", "self-trans", 0.84, 0.83, 0.91),
-    ),
-    "densenet169": (
-        ("method1", "Method 1", "ssl-random-covidct", 0.70, 0.63, 0.77),
-        ("method2", "Method 2", "ssl-covidct", 0.86, 0.85, 0.91),
-        ("method3", "Method 3", "ssl-luna", 0.74, 0.76, 0.86),
-        ("method4", "Method 4", "rotation", 0.83, 0.82, 0.88),
-        ("self-trans", "Self-Trans", "self-trans", 0.86, 0.85, 0.94),
-    ),
-}
-# Its unfrozen rows are Method 2 of Table VI (SSL without LUNA), not Self-Trans
-_TABLE_7 = {
-    "resnet50": (
-        ("frozen", "Frozen", "ssl-covidct-frozen", 0.70, 0.63, 0.77),
-        ("unfrozen", "Unfrozen", "ssl-covidct", 0.83, 0.83, 0.91),
-    ),
-    "densenet169": (
-        ("frozen", "Frozen", "ssl-covidct-frozen", 0.79, 0.77, 0.83),
-        ("unfrozen", "Unfrozen", "ssl-covidct", 0.86, 0.85, 0.91),
-    ),
-}
-
-
 def rows() -> list[Row]:
     """All rows of Tables III–VII, in the paper's order."""
     found = []
     for backbone in TABLE_2:
         for (kind, title), figures in zip(
-            (("random", "Rand."), ("imagenet", "Trans.")), _TABLE_3[backbone], strict=True
+            (("random", "Rand."), ("imagenet", "Trans.")), TABLE_3[backbone], strict=True
         ):
             found.append(
                 Row(f"table3/{backbone}/{kind}", f"{describe(backbone).title} {title}", *figures, _run(backbone, kind))
             )
-    for name, title, kind, accuracy, f1, auc in _TABLE_4:
+    for name, title, kind, accuracy, f1, auc in TABLE_4:
         found.append(Row(f"table4/densenet169/{name}", title, accuracy, f1, auc, _run("densenet169", kind)))
-    for table, content in (("table5", _TABLE_5), ("table6", _TABLE_6), ("table7", _TABLE_7)):
+    for table, content in (("table5", TABLE_5), ("table6", TABLE_6), ("table7", TABLE_7)):
         for backbone, lines in content.items():
             for name, title, kind, accuracy, f1, auc in lines:
                 shown = f"{describe(backbone).title} ({title})"
@@ -225,16 +186,25 @@ def why_not(run: Run) -> str:
     )
 
 
-def params(chosen: Iterable[Run], seeds: Iterable[int]) -> dict[str, dict[str, Any]]:
-    """The section ``runs`` of params.yaml: stage key → start and options."""
-    return {
-        f"{run.name}-{seed}": {"start": run.start, "options": run.options(seed)} for run in chosen for seed in seeds
-    }
+def needed(chosen: Iterable[Run], seeds: Iterable[int], there: settings.Blocks | None = None) -> settings.Blocks:
+    """What params.yaml needs for runs and seeds besides what is ``there``: section → key → entry.
 
-
-def encoders(chosen: Iterable[Run]) -> list[Encoder]:
-    """The encoders that runs start from, each once."""
-    return list({run.encoder.folder: run.encoder for run in chosen if run.encoder}.values())
+    A run that is there keeps its entry, and with it the encoder it names.
+    """
+    had = there or {}
+    blocks: settings.Blocks = {section: {} for section in settings.SECTIONS}
+    for run in chosen:
+        for seed in seeds:
+            key = f"{run.name}-{seed}"
+            entry = {"start": run.start(seed), "options": run.options(seed)}
+            if key in had.get("runs", {}):
+                entry = had["runs"][key]
+            else:
+                blocks["runs"][key] = entry
+            for encoder in (run.encoder.at(seed), run.encoder) if run.encoder else ():
+                if encoder.folder == entry.get("start") and encoder.name not in had.get(encoder.section, {}):
+                    blocks[encoder.section][encoder.name] = encoder.item
+    return blocks
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -249,30 +219,54 @@ def list_rows(table: str = TABLE) -> None:
         typer.echo(
             f"{row.name:34} {row.run.name:32} paper: accuracy {row.accuracy:.2f}  F1 {row.f1:.2f}  AUC {row.auc:.2f}"
         )
+        if not runnable(row.run):
+            typer.echo(f"    {why_not(row.run)}")
 
 
 @app.command("params")
 def print_params(table: str = TABLE, seeds: str = SEEDS) -> None:
-    """The block `runs` for params.yaml, and the encoders it needs from `pretrain` and `nodules`."""
-    chosen = runs(_chosen(table))
-    typer.echo("runs:")
-    for key, item in params(chosen, _seeds(seeds)).items():
-        values = ", ".join(f"{name}: {_plain(value)}" for name, value in item["options"].items())
-        typer.echo(f"  {key}: {{start: {item['start']}, options: {{{values}}}}}")
-    for encoder in encoders(chosen):
-        typer.echo(
-            f"# needs {encoder.folder}: {encoder.backbone} from {encoder.init}, {' → '.join(encoder.chain) or 'LNM'}"
-        )
+    """The entries that params.yaml needs for the rows: `runs`, and the `encoders` and `lnm` they begin with."""
+    chosen = _chosen(table)
+    typer.echo(settings.shown(needed(runs(chosen), _seeds(seeds))), nl=False)
+    for row in chosen:
+        if not runnable(row.run):
+            typer.echo(f"# {row.name}: {why_not(row.run)}")
 
 
 @app.command("run")
-def run_stages(table: str = TABLE, seeds: str = SEEDS) -> None:
-    """`dvc repro` of finetune and evaluate for the rows; they must be in params.yaml (section runs)."""
-    keys = params(runs(_chosen(table)), _seeds(seeds))
-    targets = [f"{stage}@{key}" for key in keys for stage in ("finetune", "evaluate")]
+def run_stages(
+    table: str = TABLE,
+    seeds: str = SEEDS,
+    dry_run: bool = typer.Option(False, "--dry-run", help="only say what would be added and run"),
+) -> None:
+    """Add what params.yaml lacks for the rows, then `dvc repro` of their finetune and evaluate stages."""
+    found, wanted = _chosen(table), _seeds(seeds)
+    chosen = runs(found)
+    for row in found:
+        if not runnable(row.run):
+            typer.echo(f"{row.name}: {why_not(row.run)}", err=True)
+    if not chosen:
+        raise typer.Exit(1)
+    try:
+        new = needed(chosen, wanted, settings.read(PARAMS)[1])
+        if text := settings.shown(new):
+            if not dry_run:
+                settings.add(PARAMS, new)
+            typer.echo(f"{PARAMS}: {'would be added' if dry_run else 'added'}\n{text}", nl=False)
+    except (settings.SettingsError, OSError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    targets = [f"{stage}@{run.name}-{seed}" for run in chosen for seed in wanted for stage in ("finetune", "evaluate")]
     dvc = Path(sys.executable).with_name("dvc")
     command = [str(dvc) if dvc.is_file() else "dvc", "repro", "--keep-going", *targets]
-    raise typer.Exit(subprocess.run(command, check=False).returncode)
+    if dry_run:
+        typer.echo(f"would run: dvc {' '.join(command[1:])}")
+        return
+    try:
+        raise typer.Exit(subprocess.run(command, check=False).returncode)
+    except FileNotFoundError as error:
+        typer.echo("dvc: expected the command, got none; pip install 'covidct[pipeline]'", err=True)
+        raise typer.Exit(1) from error
 
 
 def _chosen(table: str) -> list[Row]:
@@ -284,15 +278,11 @@ def _chosen(table: str) -> list[Row]:
 
 
 def _seeds(text: str) -> list[int]:
-    try:
-        return [int(value) for value in text.split(",")]
-    except ValueError as error:
+    values = [value.strip() for value in text.split(",")]
+    if not all(value.isascii() and value.isdigit() for value in values):
         typer.echo(f"seeds: expected whole numbers such as 0,1,2, got {text!r}", err=True)
-        raise typer.Exit(2) from error
-
-
-def _plain(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else f'"{value}"' if ":" in str(value) else str(value)
+        raise typer.Exit(2)
+    return list(dict.fromkeys(int(value) for value in values))
 
 
 if __name__ == "__main__":

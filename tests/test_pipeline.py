@@ -72,6 +72,14 @@ def test_a_stage_is_one_word_everywhere(stage: str) -> None:
     assert f"${{{stage}}}" in STAGES[stage]["cmd"]
 
 
+@pytest.mark.parametrize("stage", [name for name, stage in DVC["stages"].items() if "foreach" in stage])
+def test_what_an_entry_says_wins_over_the_section(stage: str) -> None:
+    """Of an option given twice the last counts, so the entry's own (epochs, seed) come after the section's."""
+    command = STAGES[stage]["cmd"]
+    own = re.findall(r"\$\{item(?:\.options)?\}", command)
+    assert not own or command.index(own[0]) > command.index(f"${{{stage}}}")
+
+
 def outs(stage: str) -> list[str]:
     return [wire.name_of(out) for kind in ("outs", "metrics", "plots") for out in STAGES[stage].get(kind, [])]
 
