@@ -85,10 +85,18 @@ def cohen_kappa(table: np.ndarray) -> float:
     return float("nan") if expected >= 1 else float((observed - expected) / (1 - expected))
 
 
-def kappa(items: Iterable[Votes], categories: int) -> float:
-    """Cohen's kappa where the same two people answered everything, else Fleiss'."""
+def people_in(items: Iterable[Votes]) -> tuple[str, ...]:
+    """Who answered."""
+    return tuple(sorted({name for item in items for name in item}))
+
+
+def kappa(items: Iterable[Votes], categories: int, people: tuple[str, ...] = ()) -> float:
+    """Cohen's kappa where the same two people answered everything, else Fleiss'.
+
+    ``people``: who answered all that ``items`` were drawn from; empty: who answered these.
+    """
     items = list(items)
-    people = sorted({name for item in items for name in item})
+    people = people or people_in(items)
     if len(people) == 2 and all(len(item) == 2 for item in items):
         table = np.zeros((categories, categories))
         for item in items:
@@ -98,12 +106,19 @@ def kappa(items: Iterable[Votes], categories: int) -> float:
 
 
 def interval(groups: list[list[Votes]], categories: int, seed: int = 0, draws: int = 1000) -> tuple[float, float]:
-    """95 % bootstrap interval of kappa; ``groups``: the items of each candidate, which are drawn together."""
+    """95 % bootstrap interval of kappa; ``groups``: the items of each candidate, which are drawn together.
+
+    Not a number where there is one candidate only: drawing it again and again says nothing. Whether kappa is Cohen's
+    or Fleiss' is decided once for all draws.
+    """
+    if len(groups) < 2:
+        return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
+    people = people_in(item for group in groups for item in group)
     values = []
     for _ in range(draws):
         drawn = [item for i in rng.integers(0, len(groups), len(groups)) for item in groups[i]]
-        values.append(kappa(drawn, categories))
+        values.append(kappa(drawn, categories, people))
     finite = [v for v in values if np.isfinite(v)] or [float("nan")]
     low, high = np.quantile(finite, [0.025, 0.975])
     return float(low), float(high)
@@ -209,9 +224,11 @@ def summary(reviews: list[Review]) -> str:
         categories = len(LABELS) if question == "label" else 2
         same = sum(len(set(item.values())) == 1 for item in items)
         low, high = interval(groups, categories)
-        name = "Cohen's" if len({who for item in items for who in item}) == 2 else "Fleiss'"
+        name = "Cohen's" if len(people_in(items)) == 2 else "Fleiss'"
         value = kappa(items, categories)
         told = "undefined (one answer only)" if np.isnan(value) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
+        if len(groups) < 2 and not np.isnan(value):
+            told = f"{value:.2f} (one candidate: no interval)"
         lines.append(f"{question}: {name} kappa {told}; all agree on {same} of {len(items)} items")
     pairs = [
         (a, b)

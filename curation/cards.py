@@ -19,7 +19,7 @@ from PIL import Image
 
 from curation.agreement import differences
 from curation.records import Candidate, Review
-from curation.tasks import TaskError, digest, review_result, to_prediction
+from curation.tasks import CHEST_CT, TaskError, digest, review_result, to_prediction
 from harvest.records import Failure, read_jsonl
 
 GUIDE = Path(__file__).with_name("guide.md")
@@ -169,6 +169,21 @@ def _alike(captions: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     return ((text, ", ".join(found)) for text, found in letters.items())
 
 
+def _left_out(candidate: Candidate) -> list[str]:
+    """Why panels have no box, in words: what is no chest CT, and what marks cover too much of to be repaired."""
+    others = sum(panel.modality < CHEST_CT for panel in candidate.panels)
+    covered = [p.masked_lung_fraction for p in candidate.panels if p.modality >= CHEST_CT and p.inpaint == "drop"]
+    told = []
+    if others and others < len(candidate.panels):
+        told.append(f"{others} of {len(candidate.panels)} panels look like no chest CT and have no box")
+    if covered:
+        told.append(
+            f"{len(covered)} of {len(candidate.panels)} panels have no box because marks cover "
+            f"{max(covered):.1%} of the lung: draw a box only where what is left can be used"
+        )
+    return told
+
+
 def to_data(candidate: Candidate, image: str) -> dict[str, Any]:
     """The task's ``data``: what the form shows (HTML, escaped), our key, and the order. ``image``: its address."""
     figure, said = candidate.figure, candidate.suggestion
@@ -176,6 +191,7 @@ def to_data(candidate: Candidate, image: str) -> dict[str, Any]:
     name = html.escape(f"{figure.document_id} {figure.label}".strip() or candidate.candidate_id)
     link = f'<a href="{html.escape(page, quote=True)}" target="_blank" rel="noopener">{name}</a>' if page else name
     sentence = html.escape(said.sentence) or "no sentence found"
+    left = _left_out(candidate)
     personal = {"none": "no personal data found in the picture", "found": "<b>shows personal data</b>"}
     return {
         "candidate_id": candidate.candidate_id,
@@ -188,5 +204,6 @@ def to_data(candidate: Candidate, image: str) -> dict[str, Any]:
         "mentions": _list(((f"p. {m.page}", m.text) for m in figure.mentions), "none found", said.sentence),
         "link": link,
         "why": f"{html.escape(candidate.priority_reason)}; "
+        + "".join(f"<b>{html.escape(words)}</b>; " for words in left)
         + personal.get(candidate.personal_data, "<b>personal data not checked: look for names, dates and ids</b>"),
     }

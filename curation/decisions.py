@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-from curation.agreement import agree
+from curation.agreement import MATCH_IOU, agree, iou
 from curation.records import Candidate, Label, PixelBox, Review
 from harvest.records import read_jsonl
 
@@ -114,6 +114,10 @@ def _reviewed(candidate: Candidate, reviews: Sequence[Review]) -> Decision:
     panels, held = [], []
     for number, panel in enumerate(review.panels):
         item = item_name(name, number, len(review.panels))
+        twice = [n for n, other in enumerate(review.panels) if n != number and iou(other.box, panel.box) > MATCH_IOU]
+        if twice:
+            held.append((item, f"the review has another box over the same panel (number {twice[0]}): delete one"))
+            continue
         if panel.label == "unclear":
             held.append((item, "label cannot be told, says the review"))
             continue

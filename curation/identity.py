@@ -8,10 +8,14 @@ numbers some patients and calls others by age only, the latter count as unknown.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from curation.patients import patients_in
+
+SHORT = re.compile(r"(?:p|pt|pat)[\s.:#-]*(\d{1,4})", re.I)
+"""how curators shorten "patient 1": P1, pt. 1"""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,9 @@ def assign(
 
 def _key(panel: Shown, aliases: Mapping[str, str]) -> tuple[str, str]:
     if panel.curator:
-        spelled = patients_in(panel.curator) or patients_in(f"patient {panel.curator}")
+        short = SHORT.fullmatch(panel.curator.strip())
+        said = f"patient {short.group(1)}" if short else panel.curator
+        spelled = patients_in(said) or patients_in(f"patient {said}")
         return (spelled[0] if len(spelled) == 1 else panel.curator.strip().lower()), "curator"
     names = tuple(dict.fromkeys(aliases.get(name, name) for name in panel.named))
     return (names[0], "caption") if len(names) == 1 else ("", "")

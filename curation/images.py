@@ -115,8 +115,13 @@ def _mask(candidate: Candidate, folder: Path, decision: Decision, shape: tuple[i
         return decode_mask(decision.mask, size)
     if not candidate.mask:
         return np.zeros(size, bool)
-    with Image.open(inside(folder, candidate.mask)) as image:
-        mask = np.asarray(image.convert("L")) > 127
+    try:
+        with Image.open(inside(folder, candidate.mask)) as image:
+            mask = np.asarray(image.convert("L")) > 127
+    except OSError as error:  # absent, cut short, or no picture
+        raise ImagesError(
+            f"{candidate.mask}: expected the mask of the proposals ({error}); re-run candidates"
+        ) from error
     if mask.shape != size:
         raise ImagesError(f"{candidate.mask}: expected {size}, the picture's size, got {mask.shape}; re-run candidates")
     return mask

@@ -21,6 +21,7 @@ from curation.agreement import by_candidate, disagreements, summary
 from curation.labelstudio import LabelStudioError
 from curation.records import Review
 from curation.shelf import Shelf
+from curation.tasks import TaskError
 from harvest.records import RecordError, read_jsonl, write_jsonl
 
 ADJUDICATION = "-adjudication"
@@ -55,6 +56,17 @@ def _title(title: str) -> str:
     if not TITLE.fullmatch(title):
         raise LabelStudioError(f"project {title!r}: expected letters, digits, space and . _ + - (up to 80)")
     return title
+
+
+def _people(told: list[str]) -> dict[int, str]:
+    """``1=anna@example.org`` … by number. Raises LabelStudioError."""
+    found = {}
+    for text in told:
+        number, _, name = text.partition("=")
+        if not number.strip().isdigit() or not name.strip():
+            raise LabelStudioError(f"--person {text!r}: expected a number and an address, as 1=anna@example.org")
+        found[int(number)] = name.strip()
+    return found
 
 
 def _reviews(folder: Path, project: str) -> Iterator[Review]:
@@ -138,15 +150,19 @@ def pull(
     home: Home = HOME,
     reviews: Reviews = REVIEWS,
     export: Annotated[Path | None, typer.Option(help="a JSON export saved in the browser, instead of a server")] = None,
+    person: Annotated[
+        list[str] | None, typer.Option(help="whom a number in the export means, as 1=anna@example.org; repeat")
+    ] = None,
 ) -> None:
     """Submitted annotations become reviews/<project>.jsonl."""
     try:
+        people = _people(person or [])
         target = reviews / f"{_title(project)}.jsonl"
         before = list(read_jsonl(target, Review)) if target.is_file() else []
         with Shelf() as found:
             adjudicated = project.endswith(ADJUDICATION)
             if export:
-                failures = pulling.pull(pulling.exported(export), found, adjudicated)
+                failures = pulling.pull(pulling.exported(export, people), found, adjudicated)
                 kept = pulling.keep(before, found)
             else:
                 client = _client(url, home)
@@ -186,7 +202,7 @@ def agreement(reviews: Reviews = REVIEWS, project: Title = "covidct") -> None:
     """Kappa for each question, overlap of boxes and masks, and what curators disagree on."""
     try:
         typer.echo(summary(list(_reviews(reviews, _title(project)))))
-    except (LabelStudioError, RecordError) as error:
+    except (LabelStudioError, RecordError, TaskError) as error:
         raise _guard(error) from error
 
 

@@ -6,7 +6,7 @@ The same reviews give the same bytes; memory does not grow with the number of ta
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,12 @@ from harvest.records import Failure
 MAX_EXPORT_BYTES = 2 * 1024**3
 
 
-def exported(path: Path) -> Iterator[dict[str, Any]]:
-    """Tasks of a JSON export that somebody saved in the browser. Raises LabelStudioError if it is none."""
+def exported(path: Path, people: Mapping[int, str] | None = None) -> Iterator[dict[str, Any]]:
+    """Tasks of a JSON export that somebody saved in the browser, ``completed_by`` an e-mail address.
+
+    ``people``: addresses by the server's number, which is all that an export holds. Raises LabelStudioError if it is no
+    such export, or a number has no address: one person would count as two beside what was pulled by API.
+    """
     if not path.is_file():
         raise LabelStudioError(f"{path}: expected a JSON export of Label Studio, got no file")
     if path.stat().st_size > MAX_EXPORT_BYTES:
@@ -34,10 +38,25 @@ def exported(path: Path) -> Iterator[dict[str, Any]]:
         raise LabelStudioError(f"{path}: expected a JSON export of Label Studio ({error}); export as JSON") from error
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         raise LabelStudioError(f"{path}: expected a list of tasks; export as JSON (not JSON-MIN, CSV …)")
+    if not all(isinstance(task.get("data"), dict) and isinstance(task.get("annotations"), list) for task in tasks):
+        raise LabelStudioError(
+            f"{path}: expected tasks with data and annotations; export as JSON (not JSON-MIN, CSV …)"
+        )
+    if tasks and not any(task["data"].get("candidate_id") for task in tasks):
+        raise LabelStudioError(f"{path}: none of {len(tasks)} tasks has a candidate_id; is this one of our projects?")
+    unknown: set[str] = set()
+    read = []
     for task in tasks:
-        found = task.get("annotations")
-        annotations = found if isinstance(found, list) else []
-        yield {**task, "annotations": [signed(a, {}) for a in annotations if isinstance(a, dict)]}
+        annotations = [signed(a, dict(people or {})) for a in task["annotations"] if isinstance(a, dict)]
+        unknown |= {a["completed_by"] for a in annotations if a["completed_by"].startswith("user ")}
+        read.append({**task, "annotations": annotations})
+    if unknown:
+        numbers = ", ".join(sorted(name.removeprefix("user ") for name in unknown))
+        raise LabelStudioError(
+            f"{path}: names people by number only ({numbers}); say who they are (--person 1=anna@example.org) "
+            "or pull from the server"
+        )
+    yield from read
 
 
 def pull(tasks: Iterable[dict[str, Any]], reviews: Shelf, adjudicated: bool = False) -> list[Failure]:

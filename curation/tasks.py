@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 
 from curation.masks import MAX_PIXELS, TaskError, decode_mask, encode_mask, mask_to_rle, rle_to_mask
+from curation.panels import reading_order
 from curation.records import ArtifactKind, Candidate, PanelReview, PixelBox, Review
 
 __all__ = ["TaskError", "decode_mask", "digest", "encode_mask", "mask_to_rle", "review_result", "rle_to_mask"]
 __all__ += ["to_percent", "to_pixels", "to_prediction", "to_review"]
 
 PANEL_LABELS = ("COVID", "NonCOVID", "unclear")
+CHEST_CT = 0.5
+"""modality score from which a picture is proposed as a chest CT"""
 ARTIFACT_KINDS: tuple[ArtifactKind, ...] = ("text", "arrow", "mark")
 
 
@@ -102,18 +105,27 @@ def to_prediction(
 ) -> dict[str, Any]:
     """The proposals as a Label Studio prediction; ``mask`` is H x W bool of the whole picture or None.
 
-    ``labels``: other labels for the panels, in their order, where a model knows better than the text.
+    Only panels worth accepting get a box (`offered`): whoever presses one key must not take an X-ray, or lung that
+    would be invented, into the data. ``labels``: other labels for the panels, in their order, where a model knows
+    better than the text.
     """
     said = labels or [panel.suggestion.label for panel in candidate.panels]
+    boxed = offered(candidate)
     panels = [
-        (panel.box, label, panel.suggestion.patients[0] if panel.suggestion.patients else "", panel.modality)
-        for panel, label in zip(candidate.panels, said, strict=True)
+        (panel.box, label, panel.suggestion.patients[0] if len(panel.suggestion.patients) == 1 else "", panel.modality)
+        for number, (panel, label) in enumerate(zip(candidate.panels, said, strict=True))
+        if number in boxed
     ]
     return {
         "model_version": candidate.proposed_by,
         "score": float(candidate.modality if score is None else score),
-        "result": [_chest_ct(candidate.modality >= 0.5), *_regions(panels, mask, "text", candidate)],
+        "result": [_chest_ct(candidate.modality >= CHEST_CT), *_regions(panels, mask, "text", candidate)],
     }
+
+
+def offered(candidate: Candidate) -> list[int]:
+    """Numbers of the panels that are proposed with a box: chest CTs whose marks can be repaired or cropped off."""
+    return [n for n, p in enumerate(candidate.panels) if p.modality >= CHEST_CT and p.inpaint != "drop"]
 
 
 def review_result(candidate: Candidate, review: Review) -> list[dict[str, Any]]:
@@ -250,7 +262,10 @@ def to_review(
         answers.add(item)
     if answers.chest_ct is None:
         raise TaskError(f"{candidate_id}: the question 'Is it a chest CT?' has no answer; open the task and answer it")
-    in_order = sorted(answers.boxes.items(), key=lambda pair: (pair[1][0].y0, pair[1][0].x0, pair[1], pair[0]))
+    # the order of the proposals: a proposal accepted as it is keeps the numbers of its images
+    boxes = [(box.x0, box.y0, box.x1, box.y1) for box, _ in answers.boxes.values()]
+    places: dict[tuple[int, ...], int] = {box: number for number, box in enumerate(reading_order(boxes))}
+    in_order = sorted(answers.boxes.items(), key=lambda pair: (places[tuple(pair[1][0])], pair[1], pair[0]))
     panels = tuple(
         PanelReview.model_validate({"box": box, "label": label, "patient": answers.patients.get(region, "")})
         for region, (box, label) in in_order

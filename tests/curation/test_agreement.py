@@ -136,3 +136,15 @@ def test_disagreements_are_listed_until_adjudicated() -> None:
     assert "candidates: 3 reviewed, 0 by one person only, 0 adjudicated" in told and "Cohen's kappa" in told
     assert "no item with two reviews" in summary([review("a")]) and "1 by one person only" in summary([review("a")])
     assert summary([]).endswith("to adjudicate: 0")
+
+
+def test_one_candidate_has_no_interval_and_draws_keep_the_estimator() -> None:
+    single = [review("a", ((0, 0, 9, 9), "COVID", "")), review("b")]
+    assert "chest CT: Cohen's kappa 0.00 (one candidate: no interval)" in summary(single)
+    groups = [[{"a": 0, "b": 0}], [{"a": 1, "c": 0}], [{"b": 1, "c": 1}], [{"a": 0, "c": 1}]]
+    rng, expected = np.random.default_rng(0), []
+    for _ in range(1000):
+        counts = [np.bincount(list(groups[i][0].values()), minlength=2) for i in rng.integers(0, 4, 4)]
+        expected.append(fleiss_kappa(np.array(counts)))
+    finite = [value for value in expected if np.isfinite(value)]
+    assert interval(groups, 2) == pytest.approx(tuple(np.quantile(finite, [0.025, 0.975])))

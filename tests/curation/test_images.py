@@ -5,6 +5,7 @@ explained.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -228,6 +229,36 @@ def test_a_review_with_a_box_outside_fails_alone(proposed: Path, tmp_path: Path)
     out = make(proposed, tmp_path / "images", tmp_path / "r", "hold")
     assert list(read_records(out / "records.csv")["image_id"]) == [f"{name}%0"]
     assert "expected inside" in lines(out / "failed.jsonl")[f"{name}%1"]
+
+
+def test_two_boxes_over_one_panel_are_held(proposed: Path, tmp_path: Path) -> None:
+    name = "2020.02.02.2-p3-7"
+    found = {c.candidate_id: c for c in read_jsonl(proposed / "candidates.jsonl", Candidate)}[name]
+    one, other = found.panels[0].box, found.panels[1].box
+    (tmp_path / "reviews").mkdir()
+    near = (one.x0 + 3, one.y0 + 2, one.x1, one.y1)
+    asked = review(name, "a@b.org", [(one, "COVID", ""), (near, "NonCOVID", ""), (other, "NonCOVID", "")])
+    write_jsonl(tmp_path / "reviews" / "p.jsonl", [asked])
+    out = make(proposed, tmp_path / "images", tmp_path / "reviews", "hold")
+    assert [row.box for row in read_records(out / "records.csv").itertuples()] == [" ".join(map(str, other))]
+    reasons = [why for item, why in lines(out / "held.jsonl").items() if item.startswith(name)]
+    assert len(reasons) == 2 and all("another box over the same panel" in why for why in reasons)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no picture"])
+def test_a_missing_or_damaged_mask_fails_alone(proposed: Path, tmp_path: Path, content: bytes | None) -> None:
+    folder = tmp_path / "candidates"
+    shutil.copytree(proposed, folder)
+    rows = list(read_jsonl(folder / "candidates.jsonl", Candidate))
+    name = "2020.02.01.1-p3-7"
+    row = next(c for c in rows if c.candidate_id == name).model_copy(update={"mask": "masks/odd.png"})
+    write_jsonl(folder / "candidates.jsonl", [row, *(c for c in rows if c.candidate_id != name)])
+    if content is not None:
+        (folder / "masks").mkdir(exist_ok=True)
+        (folder / "masks" / "odd.png").write_bytes(content)
+    out = make(folder, tmp_path / "images")
+    assert "masks/odd.png: expected the mask of the proposals" in lines(out / "failed.jsonl")[name]
+    assert len(list((out / "images").iterdir())) > 2
 
 
 def test_missing_input_is_one_clear_message(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

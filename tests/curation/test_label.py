@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from curation import label, labelstudio
 from curation.labelstudio import FORM
-from curation.records import Review, Suggestion
+from curation.records import PanelReview, PixelBox, Review, Suggestion
 from harvest.records import read_jsonl, write_jsonl
 from tests.curation.fake_labelstudio import FakeLabelStudio
 from tests.curation.test_tasks import candidate
@@ -201,6 +201,8 @@ def test_an_export_is_read_and_somebody_elses_is_refused(fake, folder, caplog, t
     before = (folder.parent / "reviews" / "covidct.jsonl").read_bytes()
     for content, said in (
         ([{"data": {"text": "x"}, "annotations": [{"result": []}]}], "is this one of our projects"),
+        ([{"data": {"text": "x"}, "annotations": []}], "none of 1 tasks has a candidate_id"),
+        ([{"candidate_id": name(1), "chest_ct": "yes"}], "not JSON-MIN"),
         ({"a": 1}, "expected a list of tasks"),
         ("x", "expected a list of tasks"),
     ):
@@ -296,3 +298,33 @@ def test_a_web_server_that_is_no_label_studio(caplog, monkeypatch, folder) -> No
             assert said in caplog.text
             caplog.clear()
         server.shutdown()
+
+
+def test_one_person_in_an_export_stays_one_person(fake, folder, caplog, tmp_path) -> None:
+    push(folder)
+    fake.annotate(name(1), 1)
+    pull(folder)
+    before = pulled(folder)
+    export = tmp_path / "export.json"
+    tasks = [copy.deepcopy(t.model_dump()) for t in fake.all_tasks.values()]
+    for task in tasks:
+        for annotation in task["annotations"]:
+            annotation["completed_by"] = 1  # all that an export of the browser says
+    export.write_text(json.dumps(tasks))
+    pull(folder, "--export", export, code=1)
+    assert "names people by number only (1)" in caplog.text and "--person 1=" in caplog.text
+    assert pulled(folder) == before
+    pull(folder, "--export", export, "--person", f"1={before[0].reviewer}")
+    assert pulled(folder) == before
+    pull(folder, "--export", export, "--person", "ann", code=1)
+    assert "--person 'ann': expected a number and an address" in caplog.text
+
+
+def test_a_damaged_mask_in_the_reviews_is_told(folder, caplog) -> None:
+    panel = PanelReview(box=PixelBox(0, 0, 9, 9), label="COVID")
+    values = {"candidate_id": name(1), "reviewed_at": "t", "chest_ct": True, "panels": (panel,), "mask": "9 x nine: 1"}
+    target = folder.parent / "reviews" / "covidct.jsonl"
+    target.parent.mkdir(exist_ok=True)
+    write_jsonl(target, [Review.model_validate({**values, "reviewer": who}) for who in ("a@b.org", "c@d.org")])
+    run("agreement", "--reviews", target.parent, code=1)
+    assert "mask" in caplog.text

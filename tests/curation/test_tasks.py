@@ -132,6 +132,42 @@ def test_an_accepted_proposal_comes_back_as_the_same_boxes_and_mask() -> None:
     assert (again.panels, again.mask, again.chest_ct) == (review.panels, review.mask, True)
 
 
+def test_what_is_no_ct_or_cannot_be_repaired_has_no_box() -> None:
+    ct, other = candidate().panels
+    boxes = [PixelBox(0, 0, 50, 50), PixelBox(60, 0, 110, 50), PixelBox(0, 50, 50, 100), PixelBox(60, 50, 110, 100)]
+    changes = ({}, {"modality": 0.04}, {"inpaint": "drop", "masked_lung_fraction": 0.071}, {"inpaint": "crop"})
+    panels = tuple(ct.model_copy(update={"box": b, **c}) for b, c in zip(boxes, changes, strict=True))
+    mixed = candidate(panels=panels)
+    shown = [r for r in to_prediction(mixed, None)["result"] if r["type"] == "rectanglelabels"]
+    assert [to_pixels(r["value"], 200, 100) for r in shown] == [boxes[0], boxes[3]]
+    labelled = to_prediction(mixed, None, labels=("COVID", "COVID", "COVID", "NonCOVID"))["result"]
+    assert [r["value"]["rectanglelabels"] for r in labelled if r["type"] == "rectanglelabels"] == [
+        ["COVID"],
+        ["NonCOVID"],
+    ]
+    why = to_data(mixed, "x.png")["why"]
+    assert "1 of 4 panels look like no chest CT and have no box" in why
+    assert "1 of 4 panels have no box because marks cover 7.1% of the lung" in why
+    assert "no box" not in to_data(candidate(panels=(ct, other)), "x.png")["why"]
+
+
+def test_a_patient_is_filled_in_only_where_one_is_named() -> None:
+    for named, expected in ((("patient 3",), {"patient 3"}), (("patient 1", "patient 2"), set()), ((), set())):
+        said = Suggestion(label="COVID", sentence="s", patients=named)
+        panels = tuple(panel.model_copy(update={"suggestion": said}) for panel in candidate().panels)
+        result = to_prediction(candidate(panels=panels), None)["result"]
+        assert {r["value"]["text"][0] for r in result if r["from_name"] == "patient"} == expected
+
+
+def test_a_proposal_accepted_as_it_is_keeps_the_order_of_its_panels() -> None:
+    left, right = PixelBox(0, 24, 90, 90), PixelBox(101, 4, 200, 97)  # one row; the right one begins higher up
+    panels = tuple(p.model_copy(update={"box": b}) for p, b in zip(candidate().panels, (left, right), strict=True))
+    drawn = to_prediction(candidate(panels=panels), None)["result"]
+    task = {"id": 1, "data": to_data(candidate(), "x.png")}
+    for result in (drawn, drawn[::-1]):
+        assert [p.box for p in to_review(task, annotation(result), "a@b.org").panels] == [left, right]
+
+
 OURS = {"id": 1, "data": {"candidate_id": "c", "size": "200x100"}}
 YES = {"type": "choices", "from_name": "chest_ct", "value": {"choices": ["yes"]}}
 
