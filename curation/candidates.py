@@ -15,10 +15,11 @@ import logging
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import joblib
 import numpy as np
@@ -64,9 +65,11 @@ def propose(figure: Figure, image: np.ndarray, options: Options) -> tuple[Candid
     for number, (box, value) in enumerate(zip(boxes, scores, strict=True)):
         letter, text, suggestion = said.panels[number]
         kind: artifacts.Treatment = "none"
+        view: modality.View | Literal[""] = ""
         share = 0.0
         if value >= options.min_score:
             part = image[box.y0 : box.y1, box.x0 : box.x1]
+            view = modality.view(part)
             marks = artifacts.find(part)
             kind, share, inner = artifacts.treat(part, marks, options.repair_limit, options.drop_limit)
             if kind == "crop":
@@ -80,6 +83,7 @@ def propose(figure: Figure, image: np.ndarray, options: Options) -> tuple[Candid
                 caption=text,
                 suggestion=suggestion,
                 modality=round(value, 4),
+                view=view,
                 inpaint=kind,
                 masked_lung_fraction=round(share, 5),
             )
@@ -125,6 +129,9 @@ def rank(proposals: list[PanelProposal], whole: Suggestion, best: float, persona
     reason = (
         f"chest CT {best:.2f}; the text says {said}; {len(panels_ct)} of {len(proposals)} panels look like chest CT"
     )
+    windows = Counter(p.view for p in panels_ct if p.view.endswith("window"))
+    if windows:
+        reason += ": " + ", ".join(f"{count} in {name}" for name, count in sorted(windows.items()))
     if personal_data == "found":
         reason += "; shows personal data, marked for removal"
     elif personal_data == "not checked":

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -146,8 +147,11 @@ def reason(value: float) -> str:
     return f"{word} one chest CT slice ({value:.2f})"
 
 
-def view(image: np.ndarray) -> str:
-    """``lung window``, ``soft-tissue window`` or ``unsure``: whether vessels can be told from the air around them."""
+View = Literal["lung window", "soft-tissue window", "unsure"]
+
+
+def view(image: np.ndarray) -> View:
+    """Which window a chest CT is shown in: can vessels be told from the air around them? Planes are not told."""
     luma, _ = squeeze(grey(image), WORK)
     keep, labels, *_ = _dark_areas(luma, 0.01)
     if not keep.any():

@@ -41,6 +41,8 @@ class PanelProposal(Record):
     suggestion: Suggestion
     modality: Annotated[float, Field(ge=0, le=1)]
     """score in 0..1 that this panel is a single-patient chest CT picture"""
+    view: Literal["", "lung window", "soft-tissue window", "unsure"] = ""
+    """window of a chest CT, where it shows; empty: no chest CT, or not asked"""
     inpaint: Literal["none", "repair", "crop", "drop"] = "none"
     """what to do about marks: nothing found, repair inside the mask, crop them off, or drop the panel"""
     masked_lung_fraction: float = 0.0

@@ -50,6 +50,8 @@ def test_every_panel_has_its_box_letter_score_label_and_patient() -> None:
         ("A", "COVID", ("patient 1",)),
         ("B", "COVID", ("patient 2",)),
     ]
+    assert {p.view for p in candidate.panels} == {"lung window"}
+    assert "2 of 2 panels look like chest CT: 2 in lung window" in candidate.priority_reason
     height, width = image.shape[:2]
     for panel in candidate.panels:
         x0, y0, x1, y1 = panel.box
