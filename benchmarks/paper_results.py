@@ -60,26 +60,40 @@ def _test_scores(test: covidct.Subset, runs: list[tuple[dict[str, Any], pd.DataF
 
 
 def _differences(pack: Path, groups: dict[str, list[tuple[dict[str, Any], pd.DataFrame]]]) -> list[str]:
-    """ResNet-18's runs against plain transfer, scores averaged over seeds, patients drawn anew together."""
+    """ResNet-18's runs against plain transfer, patients drawn anew together: mean over seeds, and averaged scores."""
     if BASE not in groups:
         return []
     test = dataset_of(pack, "published").test
-    base = np.mean(_test_scores(test, groups[BASE]), axis=0)
-    lines = ["", f"| AUC less that of {BASE} | difference | 95 %, patients | p |", "|---|---|---|---|"]
+    base = np.stack(_test_scores(test, groups[BASE]))
+    lines = [
+        "",
+        f"| AUC less that of {BASE} | difference of the means over seeds | 95 %, patients and seeds | p "
+        "| difference of the mean scores (95 %, patients) |",
+        "|---|---|---|---|---|",
+    ]
     for name, runs in groups.items():
         if name != BASE and name.startswith("resnet18") and runs[0][0]["job"]["scheme"] == "published":
-            scores = np.mean(_test_scores(test, runs), axis=0)
+            scores = np.stack(_test_scores(test, runs))
             found = pairs.compare(test.labels, scores, base, test.patients)["bootstrap"]["auc"]
-            low, high = found["interval"]
-            lines.append(f"| {name} | {found['difference']:+.3f} | {low:+.3f} to {high:+.3f} | {found['p']:.2f} |")
+            whole = pairs.compare(test.labels, scores.mean(0), base.mean(0), test.patients)["bootstrap"]["auc"]
+            (low, high), (least, most) = found["interval"], whole["interval"]
+            lines.append(
+                f"| {name} | {found['difference']:+.3f} | {low:+.3f} to {high:+.3f} | {found['p']:.3f} "
+                f"| {whole['difference']:+.3f} ({least:+.3f} to {most:+.3f}) |"
+            )
     return lines
 
 
 def markdown(pack: Path, work: Path) -> str:
-    """One line per run name: each seed's AUC, and figures of the scores averaged over seeds with intervals."""
+    """One line per run name: each seed's AUC, their mean with its interval, and the AUC of the averaged scores.
+
+    The mean's interval is of the mean (covidct.pairs.over_seeds); averaged scores are another model, an ensemble, with
+    an interval of its own.
+    """
     paper = {row.run.name: row for row in experiments.rows()}
     lines = [
-        "| run | seeds | AUC per seed | mean AUC | AUC of the mean score (95 %, patients) | paper | accuracy "
+        "| run | seeds | AUC per seed | mean AUC (95 %, patients and seeds) | AUC of the mean score (95 %, patients) "
+        "| paper | accuracy "
         "| at val's threshold | paper | F1 COVID | F1 non-COVID | paper | minutes a run |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
@@ -94,15 +108,20 @@ def markdown(pack: Path, work: Path) -> str:
         chosen = np.mean([((score >= cut) == test.labels).mean() for score, cut in zip(scores, cuts, strict=True)])
         whole = test.evaluate(np.mean(scores, axis=0), replicates=2000, seed=0)
         low, high = whole.intervals["auc"]
+        least, most = pairs.over_seeds(test.labels, np.stack(scores), test.patients)["auc"]["interval"]
         row = paper.get(name)
         own = [f"{row.auc:.2f}", f"{row.accuracy:.2f}", f"{row.f1:.2f}"] if row else ["–"] * 3
         mean = {key: np.mean([found[key] for found in single]) for key in ("auc", "accuracy", "f1", "f1_noncovid")}
         minutes = np.mean([card["training"]["hours"] * 60 for card, _ in runs])
         lines.append(
-            f"| {name} | {len(runs)} | {', '.join(f'{found.auc:.3f}' for found in single)} | {mean['auc']:.3f} "
-            f"| {whole.auc:.3f} ({low:.3f}–{high:.3f}) | {own[0]} | {mean['accuracy']:.3f} | {chosen:.3f} | {own[1]} "
+            f"| {name} | {len(runs)} | {', '.join(f'{found.auc:.3f}' for found in single)} "
+            f"| {mean['auc']:.3f} ({least:.3f}–{most:.3f}) | {whole.auc:.3f} ({low:.3f}–{high:.3f}) | {own[0]} "
+            f"| {mean['accuracy']:.3f} | {chosen:.3f} | {own[1]} "
             f"| {mean['f1']:.3f} | {mean['f1_noncovid']:.3f} | {own[2]} | {minutes:.1f} |"
         )
+    lines += ["", "Of one seed the interval is over patients alone."]
+    if any(runs[0][0]["job"]["chain"] for runs in groups.values()):
+        lines[-1] += " Seeds of a pretrained run share its encoder, whose own spread is in no interval."
     lines += _differences(pack, groups)
     if (work / "speed.json").is_file():
         found = json.loads((work / "speed.json").read_text(encoding="utf-8"))
