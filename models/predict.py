@@ -1,12 +1,13 @@
 """`covidct predict IMAGE…|DIR --model RUN`: P(COVID) for pictures, with the model's own preprocessing.
 
-A picture that does not look like a single-patient chest CT is said to be none and gets no score; with
-``--any-picture`` it gets one, and the remark stays beside it. Not a medical device.
+A picture that does not look like a single-patient chest CT is said to be none and gets no score, and neither does a
+stack of pictures; with ``--any-picture`` it gets one, and the remark stays beside it. Not a medical device.
 """
 
 from __future__ import annotations
 
 import logging
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 import typer
-from PIL import Image
+from PIL import Image, ImageOps
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -36,6 +37,8 @@ WARNING = (
     "Not a medical device: research software trained on a few hundred pictures from publications. "
     "Its output must not be used for diagnosis or treatment."
 )
+NOTICE = "not a medical device: not for diagnosis or treatment"
+"""beside every row of a CSV file, whose rows travel alone; a comment line would break those who read it"""
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp"})
 MANY = 20
 """pictures from which progress is shown"""
@@ -43,6 +46,8 @@ SMALLEST = 32
 """pixels: what is smaller shows nothing"""
 LEAST = 0.5
 """modality score (curation.modality) from which a picture counts as a chest CT"""
+STACKS = frozenset({"GIF", "TIFF", "PNG", "WEBP"})
+"""formats whose further frames are pictures of their own; of a JPEG they are previews"""
 
 
 class PredictError(ValueError):
@@ -74,6 +79,38 @@ def find(paths: Iterable[Path]) -> Iterator[Path]:
             yield path
 
 
+def check(paths: Iterable[Path]) -> list[Path]:
+    """The pictures that paths stand for; raises PredictError if there is none, and says where they may be.
+
+    Folders with pictures that are not looked into, and paths that are not there beside others, are warned of.
+    """
+    named = list(paths)
+    gone = [path for path in named if not path.exists()]
+    if len(gone) == len(named):
+        raise PredictError(f"{_list(gone)}: expected a picture or a folder of pictures, got nothing there")
+    for path in gone:
+        log.warning("%s: expected a picture or a folder of pictures, got nothing there", path)
+    files, deeper = list(find(named)), [folder for path in named for folder in below(path)]
+    skipped = f"folders inside a folder are not looked into; name them: {_list(deeper)}"
+    if not files:
+        more = f"; {skipped}" if deeper else ""
+        raise PredictError(f"{_list(named)}: expected pictures, got none ({', '.join(sorted(SUFFIXES))}){more}")
+    if deeper:
+        log.warning("%s", skipped)
+    return files
+
+
+def below(path: Path) -> list[Path]:
+    """Folders with pictures right inside a folder."""
+    folders = sorted(folder for folder in path.iterdir() if folder.is_dir()) if path.is_dir() else []
+    return [folder for folder in folders if any(find([folder]))]
+
+
+def _list(paths: list[Path], most: int = 5) -> str:
+    more = f" and {len(paths) - most} more" if len(paths) > most else ""
+    return ", ".join(map(str, paths[:most])) + more
+
+
 def predict(
     model: nn.Module,
     card: dict[str, Any],
@@ -93,12 +130,17 @@ def predict(
     for file in files:
         try:
             picture = pictures.open_picture(file)
-            grey = pictures.to_grey(picture)
+            grey, frames = pictures.to_grey(picture), count(file)
         except pictures.PictureError as error:
             yield Prediction(str(file), problem=str(error))
             continue
-        ct_score, problem = looked_at(picture)
-        if problem and not any_picture and ct_score is not None:
+        ct_score, problem = looked_at(seen(picture, grey))
+        refused = bool(problem) and ct_score is not None
+        if frames > 1:
+            stack = f"holds {frames} pictures, of which only the first was looked at"
+            problem = f"{stack}: save the one you mean by itself, or pass --any-picture{problem and '; '}{problem}"
+            refused = True
+        if refused and not any_picture:
             yield Prediction(str(file), ct_score=ct_score, problem=problem)
             continue
         squeezed = Image.fromarray(grey).resize((transform.size, transform.size), Image.Resampling.BILINEAR)
@@ -111,11 +153,35 @@ def predict(
         yield Prediction(str(file), probability, called, ct_score, problem, drawn)
 
 
-def looked_at(picture: Image.Image) -> tuple[float | None, str]:
-    """How much a picture looks like a chest CT, and what to say of it; nothing to say: ``""``."""
-    if min(picture.size) < SMALLEST:
-        return 0.0, f"expected a picture of at least {SMALLEST} pixels each way, got {picture.width}×{picture.height}"
-    score = modality(np.asarray(picture.convert("RGB")))
+def count(file: Path) -> int:
+    """How many pictures a file holds, of the formats that hold stacks; a damaged end counts as none."""
+    try:
+        with Image.open(file, formats=pictures.FORMATS) as image:
+            return int(getattr(image, "n_frames", 1)) if image.format in STACKS else 1
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError):
+        return 1  # its first picture has been read
+
+
+def seen(picture: Image.Image, grey: np.ndarray) -> np.ndarray:
+    """What the network gets (``grey``, uint8 H×W), in colour where there is any: uint8 H×W×3.
+
+    Turned as the EXIF data say, 16 bits scaled to 8, transparency over white; see covidct.pictures.to_grey.
+    """
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return np.repeat(grey[..., None], 3, axis=2)
+    if picture.has_transparency_data:
+        page = Image.new("RGBA", picture.size, (255, 255, 255, 255))
+        picture = Image.alpha_composite(page, picture.convert("RGBA"))
+    return np.asarray(picture.convert("RGB"))
+
+
+def looked_at(pixels: np.ndarray) -> tuple[float | None, str]:
+    """How much a uint8 H×W×3 picture looks like a chest CT, and what to say of it; nothing to say: ``""``."""
+    height, width = pixels.shape[:2]
+    if min(height, width) < SMALLEST:
+        return 0.0, f"expected a picture of at least {SMALLEST} pixels each way, got {width}×{height}"
+    score = modality(pixels)
     if score is None:
         return None, "not checked whether this is a chest CT: pip install 'covidct[curation]'"
     if score < LEAST:
@@ -164,10 +230,12 @@ def about(card: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_csv(rows: list[Prediction]) -> str:
-    """CSV text of predictions."""
+    """CSV text of predictions; the last column says in each row what they must not be used for."""
     import pandas as pd
 
-    return pd.DataFrame([asdict(row) for row in rows]).to_csv(index=False, lineterminator="\n", float_format="%.6f")
+    return pd.DataFrame([asdict(row) | {"warning": NOTICE} for row in rows]).to_csv(
+        index=False, lineterminator="\n", float_format="%.6f"
+    )
 
 
 app = new_app()
@@ -188,12 +256,8 @@ def main(
     with told(log):
         if out is not None and out.suffix not in (".csv", ".json"):
             raise PredictError(f"--out {out}: expected a file ending in .csv or .json")
+        files = check(images)
         network, card = models.load(model)
-        files = list(find(images))
-        if not files:
-            raise PredictError(
-                f"{', '.join(map(str, images))}: expected pictures, got none ({', '.join(sorted(SUFFIXES))})"
-            )
         shown = tqdm(files, disable=None if len(files) >= MANY else True, unit="picture")
         rows = list(predict(network, card, shown, any_picture=any_picture, heat_maps=heat_maps))
     if any(row.ct_score is None and row.probability is not None for row in rows):
@@ -211,6 +275,7 @@ def main(
         scored, len(rows), model, chosen_threshold(card),
     )  # fmt: skip
     if not scored:
+        log.error("no picture got a score; the first: %s: %s", rows[0].file, rows[0].problem)
         raise typer.Exit(1)
 
 

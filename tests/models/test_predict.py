@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,86 @@ def test_says_it_is_no_medical_device(
     assert "Not a medical device" in content["warning"]
     assert len(content["predictions"]) == 48
     assert content["model"]["weights_sha256"] == checkpoint.sha256(model / "model.safetensors")
+
+
+def test_every_row_of_a_csv_says_so_too(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, model = trained
+    run(model, str(folder / "images"), "--any-picture", "--out", str(tmp_path / "p.csv"))
+    found = pd.read_csv(tmp_path / "p.csv")
+    assert found["warning"].str.contains("not a medical device").all()
+    assert list(found)[:2] == ["file", "probability"]
+
+
+def test_the_gate_sees_what_the_network_gets(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, model = trained
+    with Image.open(folder / "images" / "test-1-00.png") as plain:
+        grey = np.asarray(plain.convert("L"))
+    looked: dict[str, np.ndarray] = {}
+    height, width = grey.shape
+    kinds = {
+        "plain.png": Image.fromarray(grey),
+        "deep.png": Image.fromarray(grey.astype(np.uint16) * 257),
+        "hidden.png": Image.merge("LA", [Image.fromarray(grey), Image.new("L", (width, height), 255)]),
+        "turned.png": Image.fromarray(np.rot90(grey)),
+        "page.png": Image.new("LA", (64, 64), (0, 0)),
+        "colour.png": Image.new("RGB", (64, 64), (10, 200, 90)),
+    }
+    turned = Image.Exif()
+    turned[0x0112] = 6  # a quarter clockwise
+    for name, picture in kinds.items():
+        picture.save(tmp_path / name, exif=turned if name == "turned.png" else Image.Exif())
+        monkeypatch.setattr(predict, "modality", lambda pixels, name=name: looked.setdefault(name, pixels).mean() * 0)
+        assert run(model, str(tmp_path / name)).exit_code == 1
+    for name in ("plain.png", "deep.png", "hidden.png", "turned.png"):
+        assert np.array_equal(looked[name], np.repeat(grey[..., None], 3, axis=2)), name
+    assert looked["page.png"].min() == 255
+    assert looked["colour.png"][0, 0].tolist() == [10, 200, 90]
+
+
+@pytest.mark.parametrize("name", ["stack.tif", "moving.gif", "moving.png", "moving.webp"])
+def test_a_stack_is_not_scored_by_its_first_picture(trained: tuple[Path, Path], tmp_path: Path, name: str) -> None:
+    _, model = trained
+    rng = np.random.default_rng(0)
+    frames = [Image.fromarray(rng.integers(0, 255, (60, 70)).astype(np.uint8)) for _ in range(3)]
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    for more, scored in ((), False), (("--any-picture",), True):
+        run(model, str(tmp_path / name), *more, "--out", str(tmp_path / "p.csv"))
+        (row,) = pd.read_csv(tmp_path / "p.csv", keep_default_na=False).to_dict("records")
+        assert "holds 3 pictures, of which only the first was looked at" in row["problem"]
+        assert (row["probability"] != "") == scored
+
+
+def test_a_stack_of_one_is_a_picture(tmp_path: Path) -> None:
+    picture = Image.new("L", (64, 64), 90)
+    for name in ("one.gif", "one.tif", "one.jpg", "one.webp", "one.bmp"):
+        picture.save(tmp_path / name)
+        assert predict.count(tmp_path / name) == 1
+    preview = Image.new("L", (32, 32), 90)
+    picture.save(tmp_path / "phone.jpg", format="MPO", save_all=True, append_images=[preview])
+    assert predict.count(tmp_path / "phone.jpg") == 1  # the second is a preview
+    assert predict.count(tmp_path / "gone.gif") == 1
+
+
+def test_what_is_not_there_or_deeper_is_told(
+    trained: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, model = trained
+    assert run(model, str(tmp_path / "nodir")).exit_code == 1
+    assert "nodir: expected a picture or a folder of pictures, got nothing there" in caplog.text
+    assert "pictures scored" not in caplog.text
+    deep = tmp_path / "in" / "deep"
+    deep.mkdir(parents=True)
+    shutil.copyfile(folder / "images" / "test-1-00.png", deep / "a.png")
+    assert run(model, str(tmp_path / "in")).exit_code == 1
+    assert "expected pictures, got none" in caplog.text
+    assert f"folders inside a folder are not looked into; name them: {deep}" in caplog.text
+    caplog.clear()
+    shutil.copyfile(folder / "images" / "test-1-00.png", tmp_path / "in" / "b.png")
+    assert run(model, str(tmp_path / "in"), str(tmp_path / "nodir"), "--any-picture").exit_code == 0
+    assert f"not looked into; name them: {deep}" in caplog.text
+    assert "nodir: expected a picture or a folder" in caplog.text
 
 
 def test_what_is_no_ct_gets_no_score(
@@ -149,6 +230,9 @@ def test_nothing_to_score_fails(trained: tuple[Path, Path], tmp_path: Path, capl
     assert run(model, str(tmp_path)).exit_code == 1
     assert "expected pictures, got none" in caplog.text
     assert run(model, str(tmp_path / "gone.png"), "--any-picture").exit_code == 1
+    (tmp_path / "empty.png").write_bytes(b"")
+    assert run(model, str(tmp_path / "empty.png"), "--out", str(tmp_path / "p.csv")).exit_code == 1
+    assert "no picture got a score; the first:" in caplog.text
     assert run(tmp_path / "nowhere", str(tmp_path / "gone.png")).exit_code == 1
     assert run(model, str(tmp_path / "gone.png"), "--out", str(tmp_path / "p.txt")).exit_code == 1
     assert "ending in .csv or .json" in caplog.text
