@@ -32,7 +32,7 @@ from models import backbones, checkpoint, data
 from models import vision as _vision  # noqa: F401  the library imports torchvision
 from models.errors import guarded
 from models.lungmask import lung_mask, share_inside
-from models.reading import check_split, evaluation
+from models.reading import check_split, covid_index, evaluation
 from models.tables import csv_text
 
 log = logging.getLogger(__name__)
@@ -50,15 +50,13 @@ class GradCamError(ValueError):
 def heat_maps(model: nn.Module, card: dict[str, Any], images: Tensor, batch: int = 16) -> np.ndarray:
     """Grad-CAM for COVID: float32 N×S×S in 0…1 of uint8 pictures N×1×S×S, squeezed to the network's size.
 
-    Each map is scaled to its own maximum; a map of zeros means that nothing speaks for COVID.
+    Each map is scaled to its own maximum; a map of zeros means that nothing speaks for COVID. Raises EvaluateError for
+    an encoder or a network of other classes.
     """
     from pytorch_grad_cam import GradCAM
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    names = card["class_names"]
-    if "COVID" not in names:
-        raise GradCamError(f"card: expected a classifier with the class COVID, got {', '.join(names) or 'an encoder'}")
-    transform, covid = evaluation(card), names.index("COVID")
+    transform, covid = evaluation(card), covid_index(card)
     layer = model.get_submodule(backbones.describe(card["backbone"]).layer)
     rows = []
     with GradCAM(model=model.eval(), target_layers=[layer]) as cam:
@@ -211,6 +209,9 @@ def run(
     seed: int,
 ) -> None:
     """The stage on loaded models; writes its files."""
+    for _, _, card in models:  # before any picture is read
+        check_split(dataset, card)
+        covid_index(card)
     test = dataset.test
     shown = choose(test, images)
     covid = Subset(test.root, test.records[test.records["label"] == 1], "COVID images of test")
@@ -219,7 +220,6 @@ def run(
     table: list[dict[str, Any]] = []
     heats, figures = [], {}
     for name, model, card in models:
-        check_split(dataset, card)
         found = heat_maps(model, card, data.load_arrays(covid, evaluation(card).size))
         heats.append(found)
         rows = measure(covid, greys, found)

@@ -19,6 +19,7 @@ from covidct.records import COLUMNS, write_records
 from models import backbones, checkpoint, data, gradcam
 from models.gradcam import GradCamError, choose, figure, heat_maps, overlay, summary, write_overlay
 from models.lungmask import lung_mask, share_inside
+from models.reading import EvaluateError
 
 
 def ellipse(shape, centre, radii) -> np.ndarray:
@@ -136,9 +137,16 @@ def test_heat_finds_what_the_network_looks_at():
     assert heat[14, 48] > 0.9 and heat[50, 10] < 0.1
 
 
-def test_encoders_have_no_class_to_explain():
-    bad = card("resnet18") | {"class_names": []}
-    with pytest.raises(GradCamError, match="got an encoder"):
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"kind": "encoder", "class_names": []}, "got encoder with no classes"),
+        ({"class_names": ["NonCOVID", "COVID", "Pneumonia"]}, "got classifier with classes NonCOVID, COVID, Pneumonia"),
+    ],
+)
+def test_other_classes_are_not_explained(other, message):
+    bad = card("resnet18") | other
+    with pytest.raises(EvaluateError, match=message):
         heat_maps(backbones.build("resnet18", 2), bad, torch.zeros(1, 1, 64, 64, dtype=torch.uint8))
 
 
@@ -254,6 +262,14 @@ def test_command_refuses(dataset, tmp_path, caplog):
     (folder / checkpoint.CARD).write_text(json.dumps(made))
     assert cli(tmp_path).exit_code == 1
     assert "test images may have been" in caplog.text and not (tmp_path / "out").exists()
+
+
+def test_command_refuses_other_classes(dataset, tmp_path, caplog):
+    torch.manual_seed(0)
+    made = card("resnet18") | {"dataset": data.describe(dataset), "class_names": ["NonCOVID", "COVID", "Pneumonia"]}
+    checkpoint.save(tmp_path / "finetune" / "three-0", backbones.build("resnet18", 3), made)
+    assert cli(tmp_path, runs=("random-0", "three-0")).exit_code == 1
+    assert "expected a classifier of NonCOVID and COVID" in caplog.text and not (tmp_path / "out").exists()
 
 
 def test_summary_without_any_lungs():
