@@ -62,7 +62,7 @@ def shortcuts(audit: dict[str, Any], groups: dict[str, Group]) -> Section:
     for name, row in measured.items():
         by = [_auc(row["by_source"][source]) if source in row["by_source"] else "–" for source in sources]
         rows.append([name, SEEN.get(name, ""), str(row.get("model", "")), _auc(row), *by])
-    rows += [[run, "network", "", found.show("auc"), *["–"] * len(sources)] for run, found in groups.items()]
+    rows += [[found.title, "network", "", found.show("auc"), *["–"] * len(sources)] for found in groups.values()]
     scored = audit["metrics"].get("shortcuts_scored", {})
     how = f"Scored on {scored['images']} images of {scored['patients']} patients ({scored['how']}). " if scored else ""
     note = f"{how}Each baseline is a small model of what it sees; a network is worth what it adds to them."

@@ -28,11 +28,11 @@ def curves(groups: dict[str, Group]) -> Section | None:
     if not shown:
         return None
     scores, bins = {}, {}
-    for run, found in shown.items():
+    for found in shown.values():
         test, measured = found.middle.test, found.middle.summary["test"]
         if test["label"].nunique() == 2:
-            scores[run] = (test["label"].to_numpy(), test["score"].to_numpy())
-        bins[f"{run} (ECE {measured['calibration']['ece']:.2f})"] = measured["calibration"]["bins"]
+            scores[found.title] = (test["label"].to_numpy(), test["score"].to_numpy())
+        bins[f"{found.title} (ECE {measured['calibration']['ece']:.2f})"] = measured["calibration"]["bins"]
     figures = []
     if scores:
         figures += [
@@ -44,8 +44,8 @@ def curves(groups: dict[str, Group]) -> Section | None:
     figures.append(
         Figure("reliability", "Calibration on test; a dot's area is its share of images", plots.reliability(bins))
     )
-    histories = {run: found.middle.history for run, found in shown.items() if found.middle.history}
-    chosen = {run: int(found.middle.card["epoch"]) for run, found in shown.items()}
+    histories = {found.title: found.middle.history for found in shown.values() if found.middle.history}
+    chosen = {found.title: int(found.middle.card["epoch"]) for found in shown.values()}
     figures.append(
         Figure(
             "learning",
@@ -68,7 +68,7 @@ def encoders(groups: dict[str, Group]) -> Section | None:
         figures = found.middle.summary.get("embedding", {})
         if figures:
             cells = [_share(figures, stage, what) for stage in ("start", "trained") for what in ("label", "source")]
-            rows.append([run, *cells])
+            rows.append([found.title, *cells])
         table = found.middle.embedding
         if run in shown and not table.empty:
             for stage, title in (("start", "before"), ("trained", "after")):
@@ -81,7 +81,7 @@ def encoders(groups: dict[str, Group]) -> Section | None:
     drawn = [
         Figure(
             f"encoders-{run}",
-            f"{run}: test pictures by the encoder's features (t-SNE), before fine-tuning and after",
+            f"{groups[run].title}: test pictures by the encoder's features (t-SNE), before fine-tuning and after",
             plots.maps(
                 [(title, part[["x", "y"]].to_numpy(), part["label"].to_numpy(), part["source"].tolist())
                  for name, title, part in panels if name == run],
@@ -128,8 +128,8 @@ def beyond(groups: dict[str, Group]) -> Section | None:
     if not groups:
         return None
     chosen, sources, severity, cost = [], [], [], []
-    for run, found in groups.items():
-        result = found.middle
+    for found in groups.values():
+        result, run = found.middle, found.title
         test = result.summary["test"]
         chosen.append(
             [run, f"{result.summary['threshold']:.3f}"]
@@ -188,14 +188,15 @@ def compared(groups: dict[str, Group]) -> Section | None:
         return None
     rows = []
     for pair in pairs:
+        names = [groups[pair[side]].title for side in "ab"]
         auc, accuracy = pair["bootstrap"]["auc"], pair["bootstrap"]["accuracy"]
         low, high = auc["interval"]
         if np.isnan(low):
-            rows.append([pair["a"], pair["b"], "undefined", "", "", "", ""])
+            rows.append([*names, "undefined", "", "", "", ""])
             continue
         told = "yes" if low > 0 or high < 0 else "no"
         numbers = [f"{auc['difference']:+.3f}", f"{low:+.3f} to {high:+.3f}", f"{pair['delong']['p']:.3f}"]
-        rows.append([pair["a"], pair["b"], *numbers, told, f"{accuracy['difference']:+.3f}"])
+        rows.append([*names, *numbers, told, f"{accuracy['difference']:+.3f}"])
     header = ["a", "b", "AUC a − b", "95 % interval", "p (DeLong, by patient)", "told apart", "accuracy a − b"]
     note = (
         "Patients are resampled, the same ones for both models, and seeds where there are several. DeLong's p takes "
@@ -233,9 +234,10 @@ def pretraining_helps(pair: dict[str, Any], groups: dict[str, Group]) -> str:
     else:
         verdict = "no difference can be told on this test split"
     seeds = " and ".join(str(len(groups[names[at]].results)) for at in (with_ssl, 1 - with_ssl))
+    titles = [groups[name].title for name in names]
     return (
-        f"Self-supervised pretraining ({names[with_ssl]}) against the same weights without it ({names[1 - with_ssl]}): "
-        f"mean AUC {means[0]} against {means[1]} over {seeds} seeds, difference {sign * auc['difference']:+.3f} "
+        f"Self-supervised pretraining ({titles[with_ssl]}) against the same weights without it "
+        f"({titles[1 - with_ssl]}): mean AUC {means[0]} against {means[1]} over {seeds} seeds, difference {sign * auc['difference']:+.3f} "
         f"({low:+.3f} to {high:+.3f}): {verdict}."
     )
 

@@ -18,7 +18,7 @@ import pandas as pd
 from covidct import metrics, pairs
 from models import compare
 from models.backbones import describe
-from models.experiments import Row, runnable
+from models.experiments import Row, runnable, why_not
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,11 @@ class Result:
         return int(self.summary["model"].get("seed") or 0)
 
     @property
+    def transductive(self) -> bool:
+        """True if its pretraining saw val or test pictures, unlabelled: no figure of it stands without the mark."""
+        return bool(self.summary.get("transductive"))
+
+    @property
     def test(self) -> pd.DataFrame:
         return self.predictions[self.predictions["split"] == "test"]
 
@@ -68,6 +73,11 @@ class Group:
 
     run: str
     results: tuple[Result, ...]
+
+    @property
+    def title(self) -> str:
+        """The run's name, marked if any of its seeds is transductive."""
+        return f"{self.run} (transductive)" if any(result.transductive for result in self.results) else self.run
 
     @cached_property
     def figures(self) -> dict[str, dict[str, Any]]:
@@ -185,7 +195,7 @@ def table(rows: Iterable[Row], groups: dict[str, Group]) -> list[list[str]]:
         accuracy, f1, auc = (f"{value:.2f}" for value in (row.accuracy, row.f1, row.auc))
         found = groups.get(row.run.name)
         if found is None:
-            note = "not run" if runnable(row.run) else "not run: no ImageNet weights exist for it"
+            note = "not run" if runnable(row.run) else why_not(row.run)
             lines.append([row.title, accuracy, "–", f1, "–", "–", auc, "–", "–", note])
         else:
             ours = [found.show(name) for name in ("accuracy", "f1", "f1_noncovid", "auc")]
@@ -203,11 +213,22 @@ WORDS = {"learning_rate": "rate", "period": "cosine period"}
 
 
 def differs(found: Group) -> str:
-    """What of a run is not as in the paper: settings, the kind of initial weights, what SSL did and saw."""
-    card = found.middle.card
-    recipe = card["recipe"]
+    """What of a run is not as in the paper: settings, the kind of initial weights, what SSL did and saw.
+
+    All seeds are looked at; what holds for some of them names them.
+    """
+    told = [(result.seed, _differs(result)) for result in found.results]
+    lines = []
+    for note in dict.fromkeys(note for _, notes in told for note in notes):
+        seeds = [str(seed) for seed, notes in told if note in notes]
+        lines.append(note if len(seeds) == len(told) else f"{note} [seed {', '.join(seeds)}]")
+    return "; ".join(lines)
+
+
+def _differs(result: Result) -> list[str]:
+    recipe = result.card["recipe"]
     notes = _unlike(recipe, FINETUNING)
-    before = card.get("start")
+    before = result.card.get("start")
     first = before.get("recipe", {}) if isinstance(before, dict) else recipe
     init = str(first.get("init", ""))
     if init.startswith("file:"):
@@ -218,9 +239,9 @@ def differs(found: Group) -> str:
         ssl = before["recipe"]
         stated = [f"{WORDS.get(name, name)} {_plain(ssl[name])}" for name in UNSTATED if name in ssl]
         notes.append("SSL: " + ", ".join(_unlike(ssl, PRETRAINING) + stated))
-    if found.middle.summary.get("transductive"):
+    if result.transductive:
         notes.append("SSL saw val and test pictures (transductive)")
-    return "; ".join(notes)
+    return notes
 
 
 def weights_in_words(init: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -49,7 +50,9 @@ def headline(dataset: covidct.Dataset, groups: dict[str, Group], audit: dict[str
     unreviewed = int((~dataset.records["reviewed"]).sum())
     if unreviewed:
         lines.append(f"{unreviewed} labels are proposals no person has reviewed.")
-    rows = [[run, str(len(found.results)), *(found.show(name) for name in HEADLINE)] for run, found in groups.items()]
+    rows = [
+        [found.title, str(len(found.results)), *(found.show(name) for name in HEADLINE)] for found in groups.values()
+    ]
     for name, title in NO_LUNG.items():
         if rows and name in shortcuts:
             rows.append([title, "–", baseline(shortcuts[name]), *["–"] * (len(HEADLINE) - 1)])
@@ -60,6 +63,8 @@ def headline(dataset: covidct.Dataset, groups: dict[str, Group], audit: dict[str
         "its deviation, and an interval over patients and seeds. The test split was read once per model, after "
         "everything was chosen on val."
     )
+    if any(found.title != found.run for found in groups.values()):
+        note += " Transductive: the pretraining saw pictures of val and test, unlabelled, which the paper's does not."
     if shortcuts and scored:
         note += f" What sees no lung was scored on {scored['images']} images ({scored['how']})."
     if not rows:
@@ -79,20 +84,29 @@ def headline(dataset: covidct.Dataset, groups: dict[str, Group], audit: dict[str
 def recipes(groups: dict[str, Group]) -> Table:
     """What each run is, and what of it differs from the paper's settings."""
     rows = []
-    for run, found in groups.items():
-        recipe = found.middle.card["recipe"]
-        extra = [word for word in ("frozen", "rotation") if recipe.get(word)]
+    for found in groups.values():
+        cards = [result.card for result in found.results]
         rows.append(
             [
-                run,
-                backbones.describe(str(recipe["backbone"])).title,
-                begins(found.middle.card),
-                ", ".join(extra) or "all layers",
+                found.title,
+                " / ".join(_once(backbones.describe(str(card["recipe"]["backbone"])).title for card in cards)),
+                " / ".join(_once(begins(card) for card in cards)),
+                " / ".join(_once(trained(card) for card in cards)),
                 results.differs(found) or "nothing",
             ]
         )
     header = ["run", "network", "begins with", "trained", "differs from the paper's settings (theirs in brackets)"]
     return Table(header, rows, "The runs")
+
+
+def _once(words: Iterable[str]) -> list[str]:
+    """Each of the seeds' words once: they differ only where a seed was trained in another way."""
+    return list(dict.fromkeys(words))
+
+
+def trained(card: dict[str, Any]) -> str:
+    """Which layers trained, and with what besides the class."""
+    return ", ".join(word for word in ("frozen", "rotation") if card["recipe"].get(word)) or "all layers"
 
 
 def begins(card: dict[str, Any]) -> str:
@@ -116,7 +130,8 @@ def baseline(row: dict[str, Any]) -> str:
 def _forest(groups: dict[str, Group], shortcuts: dict[str, Any]) -> str:
     paper = {row.run.name: row.auc for row in experiments.rows()}
     lines = [
-        plots.Line(run, found.mean("auc"), *found.interval("auc"), paper.get(run)) for run, found in groups.items()
+        plots.Line(found.title, found.mean("auc"), *found.interval("auc"), paper.get(run))
+        for run, found in groups.items()
     ]
     for name, title in NO_LUNG.items():
         if name in shortcuts:
@@ -195,8 +210,8 @@ def paper_tables(dataset: covidct.Dataset, groups: dict[str, Group], why: str = 
         text = []
         if none:
             text.append(
-                f"None of its rows was run here. `python -m models.experiments params --table {table}` prints what "
-                f"params.yaml needs for them, `python -m models.experiments run --table {table}` runs them."
+                f"None of its rows was run here. `python -m models.experiments run --table {table}` adds them to "
+                "params.yaml and runs them; with `--dry-run` it only says what it would do."
             )
         lines = results.table(rows, groups)
         made = Table(results.HEADER, lines, f"Table {numeral}", groups=results.GROUPS, strong=results.OWN)
@@ -232,7 +247,7 @@ def flat(found: list[Result]) -> str:
     """results.csv: one row per run and seed, figures of test at 0.5 with intervals."""
     rows = []
     for result in found:
-        row: dict[str, Any] = {"run": result.run, "seed": result.seed}
+        row: dict[str, Any] = {"run": result.run, "seed": result.seed, "transductive": str(result.transductive).lower()}
         for name in metrics.NAMES:
             low, high = result.interval(name)
             row |= {name: result.figure(name), f"{name}_low": low, f"{name}_high": high}

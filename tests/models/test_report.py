@@ -70,11 +70,15 @@ def test_page_and_markdown_hold_the_paper_s_tables_and_ours(world: Path, tmp_pat
     assert "the pictures are not those of the 2020 release" in text
     (line,) = re.findall(r"^\| VGG-16 Rand\. .*$", text, flags=re.MULTILINE)
     assert "not run" in line
-    assert "no ImageNet weights" in re.findall(r"^\| CRNet Trans\. .*$", text, flags=re.MULTILINE)[0]
+    (line,) = re.findall(r"^\| CRNet Trans\. .*$", text, flags=re.MULTILINE)
+    assert "not run: there are no ImageNet weights for CRNet; train them: python -m models.imagenet --images" in line
+    assert "python -m models.experiments run --table table6" in text
     assert "546,882" in page
     table = pd.read_csv(tmp_path / "results.csv")
     assert table["seed"].tolist() == [0, 1]
     assert {"auc", "auc_low", "auc_high", "f1_noncovid"} <= set(table)
+    assert table["transductive"].tolist() == [False, False]
+    assert "ransductive" not in text
 
 
 def test_page_is_self_contained_and_escaped(world: Path, tmp_path: Path) -> None:
@@ -248,6 +252,45 @@ def test_ssl_settings_and_transductive_use_are_told(world: Path) -> None:
     section = findings.encoders({"x": group})
     assert section is not None
     assert [figure.name for figure in section.figures] == ["encoders-x", "pretraining"]
+
+
+def test_a_transductive_run_is_marked_wherever_it_stands(world: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "world"
+    shutil.copytree(world, copy)
+    path = copy / "evaluate" / "crnet-random-1" / "metrics.json"  # not the middle seed's, or not only
+    for name in ("crnet-random-0", "crnet-random-1"):
+        shutil.copytree(copy / "evaluate" / name, copy / "evaluate" / name.replace("random", "imagenet"))
+        shutil.copytree(copy / "finetune" / name, copy / "finetune" / name.replace("random", "imagenet"))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "transductive": True}))
+    assert make(copy, tmp_path / "out").exit_code == 0
+    text = (tmp_path / "out" / "report.md").read_text()
+    marked = re.findall(r"^\| crnet-random \(transductive\) \|", text, flags=re.MULTILINE)
+    assert len(marked) >= 6  # results, runs, thresholds, sources, cost, encoders, shortcuts
+    assert not re.findall(r"^\| crnet-random \|", text, flags=re.MULTILINE)
+    assert "crnet-imagenet | crnet-random (transductive) |" in text  # pairs
+    assert "Transductive: the pretraining saw pictures of val and test" in text
+    assert "(transductive) [seed 1]" in text
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert re.search(r">crnet-random \(transductive\)<", page)
+    table = pd.read_csv(tmp_path / "out" / "results.csv")
+    assert table.loc[table["transductive"], ["run", "seed"]].to_numpy().tolist() == [["crnet-random", 1]]
+
+
+def test_what_differs_is_looked_for_in_every_seed(world: Path) -> None:
+    found, _ = results.collect(
+        world / "evaluate", world / "finetune", describe(covidct.load(world / "dataset"))["split_hash"]
+    )
+    group = results.Group("x", tuple(found))
+    other = next(result for result in found if result is not group.middle)
+    recipe = {**other.card["recipe"], "epochs": 7, "frozen": True}
+    changed = replace(other, card={**other.card, "recipe": recipe})
+    group = results.Group("x", tuple(changed if result is other else result for result in found))
+    told = results.differs(group)
+    assert f"epochs 7 (50) [seed {other.seed}]" in told
+    assert f"epochs 2 (50) [seed {1 - other.seed}]" in told
+    assert "size 32 (224);" in told
+    (row,) = sections.recipes({"x": group}).rows
+    assert sorted(row[3].split(" / ")) == ["all layers", "frozen"]
 
 
 @pytest.mark.parametrize(
