@@ -237,8 +237,8 @@ def pretraining_helps(pair: dict[str, Any], groups: dict[str, Group]) -> str:
     titles = [groups[name].title for name in names]
     return (
         f"Self-supervised pretraining ({titles[with_ssl]}) against the same weights without it "
-        f"({titles[1 - with_ssl]}): mean AUC {means[0]} against {means[1]} over {seeds} seeds, difference {sign * auc['difference']:+.3f} "
-        f"({low:+.3f} to {high:+.3f}): {verdict}."
+        f"({titles[1 - with_ssl]}): mean AUC {means[0]} against {means[1]} over {seeds} seeds, "
+        f"difference {sign * auc['difference']:+.3f} ({low:+.3f} to {high:+.3f}): {verdict}."
     )
 
 
