@@ -32,6 +32,10 @@ AIR = 0.005
 """share of the picture that is noise of air if slices on a dark page have any"""
 SCRAP = 0.1
 """share of the panels' median area under which something on a dark page is none"""
+SENTENCE, WORDS, SOLID = 15, 1.2, 0.65
+"""letters of a line of text, the widest gap between them in heights of a letter, and how full a word's box can be"""
+SCAN = 0.35
+"""share of ink from which a figure is more than line art, whose text is part of it"""
 SURE = 0.8
 """strength of a line that needs no second opinion"""
 
@@ -96,6 +100,10 @@ def layout(luma: np.ndarray) -> list[Box]:
     page = page_grey(luma)
     tone = np.abs(luma.astype(np.int16) - page).astype(np.uint8)
     ink = tone > LEVELS[-1]
+    if page >= DARK:
+        text = sentences(ink)
+        tone[text] = 0
+        ink &= ~text
     kept = without_letters(ink)
     letters = ink & ~kept
     airy = False
@@ -122,14 +130,52 @@ def _without_scraps(boxes: list[Box]) -> list[Box]:
 
 def without_letters(ink: np.ndarray) -> np.ndarray:
     """Ink without components of the size of letters that nothing else touches."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(ink.astype(np.uint8), connectivity=8)
-    high, wide = stats[:, cv2.CC_STAT_HEIGHT], stats[:, cv2.CC_STAT_WIDTH]
-    limit = max(14, min(ink.shape) // 16)
-    small = (high <= limit) & (wide <= limit * 2)
+    labels, stats, limit = _components(ink)
+    small = (stats[:, cv2.CC_STAT_HEIGHT] <= limit) & (stats[:, cv2.CC_STAT_WIDTH] <= limit * 2)
     small[0] = False
-    kept = ink.copy()
-    kept[small[labels]] = False
+    kept = ink & ~small[labels]
     return kept if kept.sum() > 0.3 * ink.sum() else ink
+
+
+def _components(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Components of the ink (H x W; 0: none), OpenCV's figures of each, and how high a letter can be."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(ink.astype(np.uint8), connectivity=8)
+    return labels, stats, max(14, min(ink.shape) // 16)
+
+
+def sentences(ink: np.ndarray) -> np.ndarray:
+    """Bool H x W: lines of text above and below scans, which belong to no panel; a chart's words stay.
+
+    A line is a chain of at least SENTENCE letters less than WORDS of their height apart, and all that lies in it. In
+    small print letters run together: what is as low as a letter and not solid counts by its width.
+    """
+    labels, stats, limit = _components(ink)
+    x, y, wide, high, area = stats.T
+    low = (high <= 1.5 * limit) & (wide <= 16 * limit) & ((wide <= 2 * limit) | (area < SOLID * wide * high))
+    low[0] = False
+    tall = low & (high > 3)
+    if not tall.any():
+        return np.zeros(ink.shape, bool)
+    letter = float(np.median(high[tall]))
+    reach = max(2, round(WORDS * letter / 2))
+    chained = cv2.dilate(low[labels].astype(np.uint8), np.ones((1, 2 * reach + 1), np.uint8))
+    _, lines, boxes, _ = cv2.connectedComponentsWithStats(chained, connectivity=4)
+    where = tall[labels]
+    pairs = np.unique(np.stack([lines[where], labels[where]]), axis=1)
+    letters = np.bincount(pairs[0], np.maximum(1, wide[pairs[1]] / letter))
+    text = np.zeros(len(stats), bool)
+    for line in np.flatnonzero(letters >= SENTENCE):
+        left, top, width, height, _ = boxes[line]
+        inside = (x >= left) & (x + wide <= left + width)
+        text |= inside & (y >= top - letter / 2) & (y + high <= top + height + letter / 2)
+    text[0] = False
+    found = text[labels]
+    other = ink & ~found
+    rows = np.flatnonzero(other.any(axis=1))
+    if not rows.size or other[rows[0] : rows[-1] + 1].mean() < SCAN:
+        return np.zeros(ink.shape, bool)
+    found[rows[0] : rows[-1] + 1] = False
+    return found
 
 
 def _divide(region: Region, out: list[Region], depth: int) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
-from curation.panels import find_panels, reading_order
+from curation.panels import find_panels, reading_order, sentences
 from curation.raster import ImageError, read
 from harvest.sample.distractors import draw_distractor
 from harvest.sample.phantom import draw_patient
@@ -75,6 +76,38 @@ def test_a_letter_above_each_panel_is_no_panel() -> None:
     assert len(found) == 4
     assert iou(found[0], (10, 30, 230, 190)) >= 0.75 and iou(found[3], (242, 230, 462, 390)) >= 0.75
     assert truth
+
+
+@pytest.mark.parametrize("size", [11, 13, 15])
+@pytest.mark.parametrize("above", [True, False])
+@pytest.mark.parametrize("count", [3, 4])
+def test_lines_of_a_caption_belong_to_no_panel(size: int, above: bool, count: int) -> None:
+    inner, truth = figure(count, count if count == 3 else 2, 12, 255)
+    bright = inner > 140  # tissue as white as the page: nothing but its own ink ends such a panel
+    inner[bright] = 255
+    lines = [
+        "Axial CT images (lung window) of a patient with fever",
+        "on day 1, 5 and 9: opacities in both lower lobes.",
+    ]
+    page = Image.new("L", (inner.shape[1] + 20, inner.shape[0] + 2 * (size + 8) + 20), 255)
+    top = 2 * (size + 8) + 10 if above else 8
+    page.paste(Image.fromarray(inner), (10, top))
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(size)
+    for number, line in enumerate(lines):
+        place = number * (size + 6) + (2 if above else top + inner.shape[0] + 6)
+        pen.text((6, place), line, fill=0, font=font)
+    image = np.asarray(page)
+    found = find_panels(image)
+    expected = find_panels(np.where(sentences(255 - image > 23), 255, image).astype(np.uint8))
+    assert len(found) == len(truth) and found == expected
+    text = (0, top) if above else (top + inner.shape[0], image.shape[0])
+    assert all(box[1] >= text[1] if above else box[3] <= text[0] + 3 for box in found)
+
+
+def test_labels_along_an_axis_are_no_sentence() -> None:
+    chart = draw_distractor("bar", np.random.default_rng(3))
+    luma = chart if chart.ndim == 2 else chart.mean(2).astype(np.uint8)
+    assert sentences(255 - luma.astype(int) > 23).sum() < 0.2 * (luma < 200).sum()
 
 
 def slice_in_air(size: tuple[int, int], body: tuple[float, float, float], noise: int, seed: int) -> np.ndarray:
