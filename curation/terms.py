@@ -48,6 +48,10 @@ OTHER = re.compile(
     r"scleroderma|systemic sclerosis|rheumatoid \w+|lupus|arteriovenous malformation\w*|bronchogenic cyst\w*|"
     r"chronic obstructive pulmonary disease|copd|hiv(?![a-z])|aids(?![a-z])|pcp(?![a-z])|"
     r"non[\s-]*covid(?:[\s-]*19)?|non[\s-]*(?:sars[\s-]*cov[\s-]*2|2019[\s-]*ncov|ncp)|"
+    r"(?:(?:common|ordinary|conventional|non-?viral|hospital-acquired|nosocomial|ventilator-associated|varicella|"
+    r"necroti[sz]ing|obstructive|chemical|radiation|bilateral bacterial) pneumon\w+)|broncho-?pneumonia|"
+    r"(?-i:CAP|HAP|VAP|PJP|ILD|IPF)(?![A-Za-z])|(?:lung |pulmonary )?abscess\w*|empyema|"
+    r"(?:hydro|haemo|hemo)?pneumothora\w+|"
     r"(?:chronic )?obstructive pulmonary|congenital \w+|hernia\w*|teratoma\w*|lipoma\w*"
     r")",
     FLAGS,
@@ -57,49 +61,148 @@ OTHER = re.compile(
 NON_COVID = re.compile(r"non[\s-]*(?:covid(?:[\s-]*19)?|sars[\s-]*cov[\s-]*2|2019[\s-]*ncov|ncp)", FLAGS)
 
 DENIED_BEFORE = re.compile(
-    r"(?:\bnot?\b(?: \w+){0,3}|\bwithout(?: \w+){0,3}|\bnegative (?:\w+ ){0,4}(?:for|of|to)(?: \w+){0,2}|"
+    r"(?:\bnot?\b(?: [\w-]+){0,3}|\bwithout(?: [\w-]+){0,3}|\bnegative (?:\w+ ){0,4}(?:for|of|to|on)(?: \w+){0,2}|"
     r"\bexclud\w+(?: \w+){0,4}|\brul(?:e|ed|ing) out(?: \w+){0,4}|\b(?:free|absence) (?:of|from)(?: \w+){0,2}|"
     r"\bnever(?: \w+){0,3}|\bneither(?: \w+){0,3}|\bnon|\bother than(?: \w+){0,2}|\bunrelated to(?: \w+){0,2}|"
-    r"\b(?:before|prior to|preceding) the(?: \w+){0,3}|\bmimic\w*(?: \w+){0,3}|\brather than(?: \w+){0,2}|"
-    r"\b(?:distinguish|differentiat)\w*(?: \w+){0,4} from(?: \w+){0,3}|\bunlike(?: \w+){0,2}|"
-    r"\b(?:compared|comparison|contrast) (?:with|to)(?: \w+){0,4}|\bversus(?: \w+){0,2}|\bvs\.?(?: \w+){0,2})"
-    r"[\s-]*(?:the |a |an )?$",
+    r"\b(?:mimic|simulat|resembl|masquerad|mistaken|misdiagnos|misinterpret)\w*(?: \w+){0,3}|"
+    r"\brather than(?: \w+){0,2}|\b(?:distinguish|differentiat)\w*(?: \w+){0,4} from(?: \w+){0,3}|"
+    r"\bunlike(?: \w+){0,2})[\s-]*(?:the |a |an )?$",
     FLAGS,
 )
 """text just before a name that takes it away from the person shown"""
 
-DENIED_AFTER = re.compile(
-    r"^[\s-]*(?:(?:infection|pneumonia|virus|rna|nucleic acid|rt[\s-]*pcr|pcr|test\w*|swab\w*|antibod\w+|igm|igg|assay|"
-    r"detection|result\w*|was|were|is|are|by|of|on|the|and|in|had|has|been|repeated(?:ly)?|twice|\d+|"
-    r"times?|or|other|common|respiratory|virus(?:es)?|viral|pathogens?|bacteri\w+|infections?|influenza|parainfluenza|"
-    r"adenovirus|rsv|mycoplasma|[ab])[\s,/-]+){0,10}"
-    r"(?:negative\b|excluded\b|ruled out\b|not (?:detected|confirmed|found|suspected|infected)\b|absent\b|"
-    r"undetect\w+\b|free (?:controls?|patients?|subjects?)\b)",
+COMPARED_BEFORE = re.compile(
+    r"(?:\b(?:compared|comparison|contrast) (?:with|to)(?: \w+){0,4}|\bversus(?: \w+){0,2}|\bvs\.?(?: \w+){0,2})"
+    r"[\s-]*(?:the |a |an )?$",
     FLAGS,
 )
+"""what follows is set beside the person shown; where both sides are named, both may be in the figure"""
+
+TEST = (
+    r"(?:(?:rt|q|r)[\s-]*)*pcr|tests?|testing|swabs?|assays?|serolog\w+|antibod\w+|ig[mg]|antigen|nucleic acid|rna|"
+    r"results?|specimens?|samples?"
+)
+NEGATIVE_BEFORE = re.compile(
+    rf"(?P<doubtful>\b(?:false(?:ly)?|{TEST}|radiograph\w*|x-?ray|ct|initial\w*|first|early)[\s-]+)?"
+    r"\bnegative[\s-]+(?P<kind>(?:(?:initial|first|second|third|repeat(?:ed)?|serial|consecutive|nasopharyngeal|throat|"
+    r"rapid|molecular|real-time|viral|screening|pcr|rt-pcr|novel)[\s-]+){0,3})$",
+    FLAGS,
+)
+""""negative SARS-CoV-2 test"; but "PCR-negative COVID-19" and a false or first negative leave it open"""
+
+DENIED_AFTER = re.compile(
+    r"^[\s):=-]*(?:\(\s*(?:-|neg\w*)(?:\s*ve)?\s*\)|-\s?ve\b|"
+    r"(?:(?:infection|pneumonia|virus|by|of|on|the|and|in|had|has|been|was|were|is|are|twice|\d+|"
+    r"c[ao]mes?|back|out|turned|return\w*|remain\w*|stayed|again|all|both|always|\w+ly|consecutive|"
+    r"times?|or|other|common|respiratory|virus(?:es)?|viral|pathogens?|bacteri\w+|infections?|influenza|parainfluenza|"
+    rf"adenovirus|rsv|mycoplasma|[ab]|repeated(?:ly)?|detection|status|{TEST})[\s,/:(=-]+){{0,10}}"
+    r"(?:neg(?:ative)?\b(?! (?:for|of) )|excluded\b|ruled out\b|-\s*\)|"
+    r"(?:could |can |did )?not (?:be )?(?:detect\w*|confirmed|found|suspected|infected|shown?)\b|"
+    r"absent\b|undetect\w+\b|free (?:controls?|patients?|subjects?)\b)|"
+    rf"(?:(?!with\b|despite\b|who|but\b|and\b|patients?\b|cases?\b|in\b)\w+[\s-]+){{0,2}}(?:{TEST})\b"
+    r"(?:[\s,:-]+(?!positive|in\b|with\b|but\b|patients?|showed)[\w-]+){0,7}?[\s,:(-]+(?:negative|undetect\w+)\b)",
+    FLAGS,
+)
+FIRST = re.compile(r"\b(?:initial\w*|first|early|previous\w*|baseline)\b", FLAGS)
+"""a test that was not the last one"""
+
+CLAUSE = re.compile(r"[.;,]\s|\b(?:but|and|while|whereas|however)\b", FLAGS)
+POSITIVE_LATER = re.compile(
+    rf"(?:\b(?:{TEST}|one|second|third|fourth|repeat\w*|later|subsequent\w*|then|finally|became|turned|convert\w*)\b"
+    r"(?!.*\b(?:cultures?|smear|stain\w*|blood|urin\w+|not|never)\b)[^.;]{0,60}?\bpositive\b|"
+    r"^\W*(?:it )?(?:was |were |became |turned )?positive\b)(?! (?:for|of) (?!sars|covid|the virus|it\b|2019))",
+    FLAGS,
+)
+"""in a clause after a negative test: a later one found the virus"""
+
+CONTACT_BEFORE = re.compile(
+    r"\b(?:contacts?|contacted|expos\w+|relatives?|family members?|wife|husband|spouse|son|daughter|mother|father|"
+    r"brother|sister|parents?|colleagues?|neighbou?rs?|car(?:ed|ing|er|egiver)) "
+    r"(?:(?!infected|diagnosed|confirmed)\w+ ){0,2}?"
+    r"(?:of|with|to|for|had|has|was|were|developed|tested)(?:[\s-]+(?!and\b|was\b|were\b|then\b|developed|contracted)[\w-]+){0,5}[\s-]*$",
+    FLAGS,
+)
+"""the name belongs to somebody the person shown has met"""
+
+TIME_BEFORE = re.compile(
+    r"\b(?:before|prior to|preceding|antedating|pre)[\s-]*(?:the |a |an |his |her |their )?(?P<what>(?:\w+ ){0,3})$",
+    FLAGS,
+)
+NEAR = re.compile(
+    r"^[\s-]*(?:\w+ ){0,3}?(?:onset|diagnos\w+|confirm\w+|tests?|pcr|rt-pcr|positiv\w+|symptom\w*|admission)\b|"
+    r"^(?:\w+ )*(?:onset|diagnosis|confirmation|detection|symptoms)\b",
+    FLAGS,
+)
+TREATED = re.compile(r"^[\s-]*(?:\w+ ){0,2}?(?:treat\w+|therap\w+|medication|drugs?)\b", FLAGS)
+DURING_BEFORE = re.compile(
+    r"\b(?:during|amid(?:st)?|since|throughout|(?:times?|era|age|wave|surge|peak|midst|wake) of)[\s-]*(?:the )?$",
+    FLAGS,
+)
+PERSONAL = re.compile(
+    r"^[\s-]*(?:infect\w+|pneumon\w+|illness|diagnos\w+|onset|symptom\w*|course|treatment|therapy|hospital\w*|"
+    r"admission|recovery)\b",
+    FLAGS,
+)
+"""after "during COVID-19": a person's illness, not the time everybody lived in"""
+
 SUSPECTED_BEFORE = re.compile(
     r"\b(?:suspect\w*|suspicious|possibl[ey]|probabl[ey]|presum\w+|highly suggestive|suggest\w*|likely|query|"
-    r"under investigation|differential\w*|might be|may be|could be|consider\w*|concern\w*|rule out|typical of|"
-    r"screen\w* for)"
-    r"(?:[\s-]+[\w-]+){0,4}[\s-]*$",
+    r"under investigation|puis?|differential\w*|might be|may be|could be|consider\w*|concern\w*|rule out|typical of|"
+    r"(?:screen|test|evaluat|assess|investigat|examin|quarantin|isolat)\w* for|work-?up for|"
+    r"(?:in(?:consistent|compatible) with|(?:a|non)-?typical (?:for|of)|un(?:usual|characteristic|typical) (?:for|of)|"
+    r"similar to|reminiscent of|non-?specific for|indeterminate for))"
+    r"(?:[\s-]+[\w-]+){0,4}[\s-]*$|\?\s?$",
     FLAGS,
 )
 SUSPECTED_AFTER = re.compile(
-    r"^[\s-]*(?:(?:infection|pneumonia|virus|disease|patients?|cases?|was|were|is|are|be|the)[\s,-]+){0,4}"
-    r"(?:(?:be |to be )?suspect\w*|possible\b|not (?:yet )?(?:been )?confirmed|unconfirmed|contacts?\b|"
-    r"exposure\b|vaccin\w+|pandemic\b|era\b|(?:(?:could |can |can)?not )(?:be |been )?"
+    r"^[\s-]*(?:\?|(?:(?:infection|pneumonia|virus|disease|patients?|cases?|was|were|is|are|be|the)[\s,-]+){0,4}"
+    r"(?:(?:be |to be )?(?:suspect\w*|possible)\b(?! (?!patient|case|infection|pneumonia|by|on|in)\w)|"
+    r"not (?:yet )?(?:been )?confirmed|unconfirmed|"
+    r"(?:(?:could |can |can)?not )(?:be |been )?"
     r"(?:excluded|ruled out)|(?:test |testing |rt[\s-]*pcr |pcr |results? )*(?:pending|awaited)\b|"
-    r"outbreak\b|epidemic\b|was considered|unlikely)",
+    r"was considered|unlikely))",
     FLAGS,
 )
+ASIDE_AFTER = re.compile(
+    r"^[\s-]*(?:(?:infection|virus|disease|patients?|cases?|close|negative)[\s,-]+){0,3}"
+    r"(?:contacts?|exposure|vaccin\w+|pandemics?|eras?|outbreaks?|epidemics?|crisis|lockdown\w*|waves?|surges?|"
+    r"screening|times|restrictions|guidelines?|protocols?)\b",
+    FLAGS,
+)
+"""the name is part of a time, a measure or another person's state"""
+
 CONFIRMED = re.compile(
-    r"\b(?:confirmed|laboratory[- ]confirmed|(?:test\w*|swab|pcr|acid|result\w*|rna)(?: \w+){0,3} positive|"
-    r"positive (?:\w+ ){0,3}(?:test|rt[\s-]*pcr|pcr|swab|nucleic)|diagnosed with)\b",
+    r"(?<!not )(?<!never )(?<!been )\b(?:confirmed|laboratory[- ]confirmed|(?:test\w*|swab|pcr|acid|result\w*|rna)"
+    r"(?: \w+){0,3} positive|positive (?:\w+ ){0,3}(?:test|rt[\s-]*pcr|pcr|swab|nucleic))\b",
     FLAGS,
 )
 BOTH = re.compile(
-    r"\b(?:both|co-?infect\w*|superinfect\w*|coexist\w*|concomitant\w*|complicated|combined|along) ", FLAGS
+    r"\b(?:both (?!(?:the )?(?:lungs?|lower|upper|sides?|lobes?|patients?|cases?|m[ae]n|women|images?|panels?|groups?|"
+    r"hemithora\w+|left|right)\b)|(?:co-?infect\w*|superinfect\w*|secondary|superimposed|coexist\w*|concomitant\w*|complicated|combined|"
+    r"along) )",
+    FLAGS,
 )
+WITH = re.compile(r"(?:^|\s)(?:with|had|has|having|showed|showing|shows|and then|developed|underlying)(?=\s|$)", FLAGS)
+PERSON = (
+    r"(?:patients?|cases?|m[ae]n|wom[ae]n|males?|females?|boys?|girls?|child|infant|subjects?|persons?|individuals?|"
+    r"volunteers?|controls?|groups?|cohort|participants?|those)"
+)
+SECOND = re.compile(
+    rf"(?:\b(?:and|or|versus|vs|while|whereas|than|compared)\b|[;/])(?: [\w.-]+){{0,5}}? "
+    rf"(?:{PERSON}|one|another|others?)\b|, (?:another|one|the other|(?:a|the) (?:second|third) \w+|{PERSON} \w\b)",
+    FLAGS,
+)
+"""between two names: the second is said of somebody else"""
+
+APART = re.compile(
+    r"\((?:top|upper|left)\b.*\((?:bottom|lower|right)\b|"
+    r"\b(?:top|upper|left)(?: (?:row|panel|column|image|side))?s?:.*\b(?:bottom|lower|right)(?: \w+)?:|"
+    r"\b(?:upper|top|left|first) (?:row|panel|column|image).*\b(?:lower|bottom|right|second) (?:row|panel|col|image)|"
+    r"\brespectively\b",
+    FLAGS,
+)
+"""the text shares its subjects out over places of the figure"""
+
 HISTORY = re.compile(
     r"\b(?:histor(?:y|ies)|underlying|comorbid\w*|known|previous\w*|past|chronic|incidental\w*|mild|pre-?existing|"
     r"background)(?: \w+){0,4} ?$",
@@ -115,26 +218,49 @@ DATE = re.compile(
     r"\b(?:in|since|during|early|late|of|year) (?P<y3>(?:19|20)\d\d)(?![\d-]))",
     FLAGS,
 )
-NUMBERED = re.compile(
-    r"\b(?P<kind>patients?|cases?|pts?|subjects?|participants?|individuals?|volunteers?)\.?[\s-]*"
-    r"(?:no\.?|number|nr\.?|id|ids|#|nos\.?)?[\s#:.-]*"
-    r"(?P<list>[a-z]{0,2}\d{1,3}\b(?:(?:\s*(?:,|and|&|to|-|–)\s*)+(?:(?:patient|"
-    r"case)s?\s*)?[a-z]?\d{1,3}\b(?![\s-]*(?:year|day|month|week|h\b|%)))*)"
-    r"(?![\s-]*(?:years?|days?|months?|weeks?|y/?o|%))",
+
+FINDING = re.compile(
+    r"(?:emphysema|bronchiectas|bronchiolitis|atelectasis|lobar collapse|h(?:ae|e)morrhage|embolism|"
+    r"pulmonary (?:embol|infarct|hypertension|o?edema|fibrosis|abscess)|(?:heart|cardiac) failure|(?:lung )?abscess|"
+    r"empyema|\w*pneumothora|copd|(?:chronic )?obstructive pulmonary)",
     FLAGS,
 )
-AGED = re.compile(
-    r"\b(?P<age>\d{1,3})[\s-]*(?:years?|yrs?|y)(?:[\s-]*(?:old|o))?[\s,-]*(?:(?:aged?|chinese|asymptomatic|"
-    r"severe|critical\w*|healthy|"
-    r"previously|white|asian|african|hispanic|italian|korean|pregnant|mild\w*|caucasian|hiv\S*|old)[\s-]+){0,3}"
-    r"(?P<sex>wom[ae]n|females?|m[ae]n|males?|girls?|boys?|ladys?|gentlem[ae]n|patients?|child|infant|(?=,|\.|"
-    r"\)|;|$| with| who))",
+"""of `OTHER`, what a COVID-19 patient may well have besides"""
+
+NORMAL = re.compile(
+    r"\b(?:normal|unremarkable|clear|healthy)[\s-]+(?:(?:chest|thoracic|axial|initial|baseline|hrct|lung|pulmonary)[\s-]+)"
+    r"{0,2}(?:ct|hrct|lungs?|scans?|images?|tomogra\w+|parenchyma|findings?|appearance|radiograph\w*)\b|"
+    r"\bno (?:abnormalit\w+|abnormal findings?)",
     FLAGS,
 )
-AGED_LATE = re.compile(
-    r"\b(?P<sex>wom[ae]n|females?|m[ae]n|males?|girls?|boys?|patients?)[\s,(]+(?:who (?:is|was) )?(?:aged |"
-    r"age )?(?P<age>\d{1,3})[\s-]*(?:years?|yrs?)",
+NAME = COVID.pattern
+ALIAS_BEFORE = re.compile(rf"(?:{NAME})[^()]{{0,12}}\($", FLAGS)
+ALIAS_AFTER = re.compile(rf"^[^()]{{0,12}}\((?:{NAME})\)", FLAGS)
+"""a second name in brackets is the same mention: "coronavirus disease 2019 (COVID-19)"."""
+
+COMPARISON = re.compile(
+    r"\b(?:differen(?:ces?|ti\w+|t (?:diseases|conditions|causes|aetiologies|etiologies))|compar\w+|distinguish\w*|"
+    r"versus|vs|mimics?|contrast of)\b",
     FLAGS,
 )
-ORDINAL = re.compile(r"\b(?:the )?(first|second|third|fourth|fifth|sixth) (?:\w+ ){0,2}(patient|case)\b", FLAGS)
-ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6}
+SIDE_BY_SIDE = re.compile(
+    rf"(?:{NAME})(?:[\s-]*(?:pneumonia|infection|patients?|cases?))? ?"
+    r"(?:and|or|vs\.?|versus|from|compared (?:with|to)) "
+    r"(?!(?:\w+ )?(?:follow|day|week|ct|chest|radiograph|x-ray|at|on|in|its|the course))|"
+    rf"(?:and|or|vs\.?|versus|from|with|to) (?!\w*(?:severe|mild|moderate|critical|fatal|early|late|symptomatic))"
+    rf"(?:\w+ )?(?:{NAME})",
+    FLAGS,
+)
+"""in a text that compares: the name is one side of it"""
+
+SHOWN = re.compile(
+    r"\b(?:an?|the|this|our|one|his|her|same|index|first|second|third|old|(?:fe)?male|confirmed)[\s-]+"
+    r"(?:[\w-]+[\s-]+){0,3}?(?:patient|case|(?:wo)?man|(?:fe)?male|boy|girl|child|infant|subject|person|individual|"
+    r"survivor)\b|\b(?:patient|case) "
+    r"(?:no\.? ?)?(?:\d|[A-Z]\b)|\b(?:patient|he|she)\b(?! \w+s\b)|"
+    r"\b(?:scans?|images?|findings?|features?|manifestations?|tomogra\w+|ct|hrct|opacit\w+|lesions?|changes) "
+    r"(?:of|from|in) |\bfig\w*\.? ?s?\d+ ?\(?[a-z]?\)?,? (?:also )?(?:shows?|showing|depicts?|illustrates?|presents?|"
+    r"demonstrates?|is|are|displays?)\b",
+    FLAGS,
+)
+"""a sentence about the figure speaks of somebody or of pictures, not of the disease at large"""
