@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ import numpy as np
 import covidct
 from covidct import metrics
 from models import checkpoint, data, weights
+from models.lineage import ancestor, inherited
 from models.objective import choose_threshold
 from models.recipe import Recipe
 from models.transforms import Evaluation
@@ -28,10 +27,12 @@ def classifier_card(
     val: data.Arrays,
     scores: np.ndarray,
     training: Mapping[str, Any],
+    marks: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The card of a classifier; ``val`` and ``scores`` (P(COVID), N) of the chosen ``epoch`` give its metrics.
 
     What the training began with travels along: ``start`` holds the encoder's own card, and its licence joins this one.
+    ``marks`` (lineage.check) join ``dataset``.
     """
     before = ancestor(recipe.init)
     labels = val.labels.numpy()
@@ -47,8 +48,8 @@ def classifier_card(
             "grey": "8-bit, transparency over white, scaled to 0…1, repeated to the channels",
         },
         recipe={**asdict(recipe), "loss": "cross-entropy over two logits", "optimizer": "Adam"},
-        dataset=data.describe(dataset),
-        metrics={"split": "val", "threshold": threshold, "val": found},
+        dataset={**data.describe(dataset), **(marks or {})},
+        metrics={"split": "val", "threshold": threshold, "val": found, **one_class(labels, recipe.select)},
         licence="; ".join([f"training pictures: {', '.join(licences)}", *inherited(recipe.init, before)]),
         epoch=epoch + 1,
         initial_weights=report.as_dict(),
@@ -57,46 +58,13 @@ def classifier_card(
     )
 
 
-KEPT = ("kind", "backbone", "recipe", "dataset", "licence", "training", "metrics", "git_revision", "weights_sha256")
-"""fields of an encoder's card that travel with what is trained from it"""
-
-
-def ancestor(init: str) -> dict[str, Any] | None:
-    """What matters of the card of the encoder that ``encoder:PATH`` names; None for other initial weights."""
-    kind, _, path = init.partition(":")
-    if kind != "encoder":
-        return None
-    file = checkpoint.locate(path)[1]
-    card = checkpoint.read_card(file)
-    kept = {name: card[name] for name in KEPT if name in card}
-    return {**kept, "history": losses(file.with_name("history.csv")), "start": card.get("start")}
-
-
-def losses(path: Path) -> list[dict[str, Any]]:
-    """What an encoder's training wrote per epoch (set, epoch, loss); ``[]`` where there is no such file."""
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    read: dict[str, Callable[[str], Any]] = {
-        "set": str,
-        "epoch": lambda text: int(float(text)),
-        "loss": float,
-        "train_loss": float,
-    }
-    return [{name: of(row[name]) for name, of in read.items() if row.get(name)} for row in rows]
-
-
-def inherited(init: str, before: Mapping[str, Any] | None) -> list[str]:
-    """Licences of the initial weights, to be named beside that of the training pictures."""
-    kind, _, path = init.partition(":")
-    if before is not None:
-        recipe = before.get("recipe", {})
-        further = inherited(str(recipe.get("init", "")), before.get("start"))
-        return [f"initial weights: {before.get('licence') or 'not stated'}", *further]
-    if kind == "imagenet":
-        return ["initial weights: torchvision's, trained on ImageNet, whose pictures are for non-commercial research"]
-    return [f"initial weights: {Path(path).name}, licence not stated"] if path else []
+def one_class(labels: np.ndarray, select: str) -> dict[str, list[str]]:
+    """``notes`` on what a val split of one class could not choose; nothing where it has both."""
+    if labels.min() != labels.max():
+        return {}
+    chose = "the last epoch was taken" if select == "last" else "the lowest val loss chose the epoch"
+    name = data.CLASS_NAMES[int(labels[0])]
+    return {"notes": [f"val holds {name} only: AUC undefined, {chose}, threshold 0.5 was not chosen"]}
 
 
 def seen_hash(dataset: covidct.Dataset) -> str:

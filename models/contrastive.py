@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from models import backbones, checkpoint, data, engine, views, weights
+from models import backbones, checkpoint, data, engine, lineage, views, weights
 from models.engine import Hardware
-from models.moco import MoCo, MoCoError, check_sizes
+from models.moco import MoCo, MoCoError, Processes, check_sizes
 from models.objective import Clock
 from models.training import Reporter, Training, card_facts, fingerprint_facts, new_network
 from models.transforms import Evaluation, Normalise
 from models.unlabelled import SETS, Unlabelled, UnlabelledError
 from models.views import ViewRecipe
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,10 @@ class SslRecipe:
             raise MoCoError(
                 f"learning_rate and temperature: expected more than 0, got {self.learning_rate}, {self.temperature}"
             )
+        if not 0 <= self.sgd_momentum < 1:
+            raise MoCoError(f"sgd_momentum: expected 0 to less than 1, got {self.sgd_momentum}; the paper uses 0.9")
+        if not self.weight_decay >= 0:
+            raise MoCoError(f"weight_decay: expected 0 or more, got {self.weight_decay}; the paper uses 1e-4")
 
     def view(self) -> ViewRecipe:
         """Parameters of the two views."""
@@ -120,9 +127,14 @@ def pretrain(
 
     ``about`` (dataset version, split hash, transductive) and ``licence`` go into the card. ``cache``: folder of the
     resumable states. ``minutes`` > 0: stop cleanly within about that time with engine.Unfinished. ``live``: folder of
-    DVCLive's metrics, one below it for each set (needs dvclive). Raises MoCoError, EngineError, WeightsError.
+    DVCLive's metrics, one below it for each set (needs dvclive). Raises MoCoError, EngineError, WeightsError, and
+    LineageError for initial weights that saw another split of the pictures, unless ``about`` says transductive.
     """
     recipe.check()
+    about, marks = dict(about or {}), {}
+    if "covidct" in recipe.chain and about.get("split_hash"):
+        marks = lineage.check(recipe.init, about, transductive=bool(about.get("transductive")))
+    before = lineage.ancestor(recipe.init)
     for part in sets:
         check_sizes(len(part), recipe.batch, recipe.queue)
     fabric = engine.open_fabric(hardware, recipe.backbone)
@@ -130,9 +142,10 @@ def pretrain(
         raise MoCoError(f"batch: expected a multiple of the {fabric.world_size} processes, got {recipe.batch}")
     normalise = weights.normalisation(recipe.init, recipe.backbone, sets[-1].images)
     plain = Evaluation(recipe.size, normalise)
-    first = plain(sets[0].images[:64])
-    network, report = new_network(recipe.backbone, None, recipe.size, recipe.init, recipe.seed, first)
-    moco = build_moco(*backbones.features(network, recipe.backbone), recipe)
+    network, report = new_network(
+        recipe.backbone, None, recipe.size, recipe.init, recipe.seed, lambda count: plain(sets[0].images[:count])
+    )
+    moco = build_moco(*backbones.features(network, recipe.backbone), recipe, fabric)
     started, clock, seen = time.monotonic(), Clock(), [report.sha256]
     history: list[dict[str, Any]] = []
     for number, part in enumerate(sets):
@@ -172,17 +185,30 @@ def pretrain(
             "method": "momentum contrast (MoCo v2), InfoNCE with the temperature in every term",
             "optimizer": "SGD, cosine over each set's epochs",
         },
-        dataset={**(about or {}), "sets": {part.name: part.facts for part in sets}},
+        dataset={**about, **marks, "sets": {part.name: part.facts for part in sets}},
         metrics={"final_loss": {row["set"]: round(row["loss"], 4) for row in history}},
-        licence=licence,
+        licence="; ".join([*([licence] if licence else []), *lineage.inherited(recipe.init, before)]),
         initial_weights=report.as_dict(),
         training=card_facts(fabric, clock),
+        start=before,
     )
     return Pretrained(moco.encoder.to("cpu"), card, history, fabric.is_global_zero)
 
 
-def build_moco(encoder: nn.Module, width: int, recipe: SslRecipe) -> MoCo:
-    """Both encoders, heads and queue of a recipe; the heads are drawn from its seed."""
+def build_moco(encoder: nn.Module, width: int, recipe: SslRecipe, fabric: engine.Fabric | None = None) -> MoCo:
+    """Both encoders, heads and queue of a recipe; the heads are drawn from its seed.
+
+    Several processes share the parts of batch norm: splits is of the whole batch, as if one device had it all.
+    """
+    world = fabric.world_size if fabric is not None else 1
+    if world > 1 and recipe.splits % world:
+        log.warning(
+            "splits: expected a multiple of the %d processes, got %d: batch norm sees %d parts of a batch",
+            world, recipe.splits, world * max(1, recipe.splits // world),
+        )  # fmt: skip
+    processes = None
+    if fabric is not None and world > 1:
+        processes = Processes(cast(Callable[[Tensor], Tensor], fabric.all_gather), fabric.global_rank, world)
     with engine.seeded(recipe.seed, 4095):
         return MoCo(
             encoder,
@@ -192,9 +218,10 @@ def build_moco(encoder: nn.Module, width: int, recipe: SslRecipe) -> MoCo:
             temperature=recipe.temperature,
             hidden=recipe.hidden,
             dim=recipe.dim,
-            splits=recipe.splits,
+            splits=max(1, recipe.splits // world),
             mask_same=recipe.mask_same,
             generator=torch.Generator().manual_seed(recipe.seed),
+            processes=processes,
         )
 
 
@@ -226,15 +253,16 @@ def _contrast(
     last: dict[str, Tensor] = {}
 
     def step_done() -> None:
-        gather: Any = fabric.all_gather if fabric.world_size > 1 else None
-        moco.step_done(last["keys"], last["ids"], gather)
+        moco.step_done(last["keys"], last["ids"])
 
     def one_epoch(epoch: int) -> dict[str, float]:
         numbers = views.random_numbers(len(part), seed, epoch).to(fabric.device)
+        # The engine seeded this epoch's generator, of each process differently: the order of all is the first's
+        shared = engine.generator(seed, epoch) if fabric.world_size > 1 else None
 
         def loss_of(index: Tensor) -> Tensor:
             query, key = views.two_views(images[index], aspect[index], numbers[index], view, normalise)
-            order = torch.randperm(len(index)).to(fabric.device)  # the engine seeded it for this epoch
+            order = torch.randperm(len(index) * fabric.world_size, generator=shared).to(fabric.device)
             query, key = (v.contiguous(memory_format=torch.channels_last) for v in (query, key))
             loss, keys = training.step(query, key, index + first_id, order)
             last.update(keys=keys, ids=index + first_id)

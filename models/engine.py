@@ -11,8 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
-import pickle
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,7 +24,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from models import vision  # noqa: F401  before lightning, which imports torchvision
-from models.errors import Diverged, EngineError, OutOfMemory, Unfinished
+from models.errors import Diverged, EngineError, OutOfMemory, Unfinished, no_memory
+from models.states import STATE, load_state, save_state
 from models.transforms import Evaluation
 
 from lightning.fabric import Fabric  # isort: skip
@@ -37,7 +36,6 @@ log = logging.getLogger(__name__)
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 _NAMES: dict[str, Precision] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 PRECISIONS = ("auto", *_NAMES)
-STATE = "last.pt"
 SAVING_SHARE = 0.1
 """of the time that writing states may take: on a fast card an epoch of VGG-16 is shorter than writing its 2 GB"""
 EVAL_BATCH = {"cpu": 32, "cuda": 256}
@@ -117,9 +115,18 @@ def seeded(seed: int, epoch: int, rank: int = 0) -> Iterator[None]:
     """Inside, torch's generators start from (seed, epoch, rank); outside they are as before."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=list(devices)):
-        # Three small numbers in one, without collisions for fewer than 4096 epochs and 256 processes
-        torch.manual_seed((seed << 20) + (epoch << 8) + rank)
+        torch.manual_seed(_mixed(seed, epoch, rank))
         yield
+
+
+def generator(seed: int, epoch: int) -> torch.Generator:
+    """What the first process draws from inside ``seeded(seed, epoch)``, for numbers that all processes share."""
+    return torch.Generator().manual_seed(_mixed(seed, epoch, 0))
+
+
+def _mixed(seed: int, epoch: int, rank: int) -> int:
+    """Three small numbers in one, without collisions for fewer than 4096 epochs and 256 processes."""
+    return (seed << 20) + (epoch << 8) + rank
 
 
 def shard(fabric: Fabric, index: Tensor) -> tuple[Tensor, float]:
@@ -180,10 +187,8 @@ def train_epoch(
                         f"{title}: the loss became NaN or infinite by step {step + 1} of {len(listed)} (learning rate "
                         f"{rate:g}); nothing of this epoch is kept: lower the learning rate or use precision 32"
                     )
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise out_of_memory(size, title) from error
-    except RuntimeError as error:
-        if "can't allocate memory" in str(error) or "not enough memory" in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if no_memory(error):
             raise out_of_memory(size, title) from error
         raise
     mean = total / max(seen, 1)
@@ -216,12 +221,12 @@ def run(
     """Run epochs 0…epochs-1, resuming from ``folder``; returns the history, one row per epoch.
 
     ``parts`` (model, optimizer, scheduler, …) have ``state_dict``/``load_state_dict``. A saved state of another
-    ``fingerprint`` (settings and data) is not used. ``minutes`` > 0: stop cleanly when the next epoch would not fit,
-    with Unfinished. ``on_epoch(epoch, row)`` reports; ``stop(history)`` ends the run early.
+    ``fingerprint`` (settings and data) or of more epochs is not used. ``minutes`` > 0: stop cleanly when the next epoch
+    would not fit, with Unfinished. ``on_epoch(epoch, row)`` reports; ``stop(history)`` ends the run early.
     """
     path = folder / STATE if folder is not None else None
     mark = json.dumps(dict(fingerprint or {}), sort_keys=True, default=str)
-    history = load_state(path, parts, mark) if path is not None else []
+    history = load_state(path, parts, mark, epochs) if path is not None else []
     if history and fabric.is_global_zero:
         log.info("resumed after epoch %d of %d from %s", len(history), epochs, path)
     started = saved = time.monotonic()
@@ -257,63 +262,47 @@ def run(
     return history
 
 
-def save_state(path: Path, parts: Mapping[str, Any], mark: str, history: list[dict[str, float]]) -> None:
-    """Write the states all or nothing: temporary file, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as out:
-            torch.save(
-                {"mark": mark, "history": history, "parts": {name: item.state_dict() for name, item in parts.items()}},
-                out,
-            )
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def load_state(path: Path, parts: Mapping[str, Any], mark: str) -> list[dict[str, float]]:
-    """Put saved states back and return the history; ``[]`` if there are none or they are of another run."""
-    if not path.is_file():
-        return []
-    try:
-        # Our own file, but a cache can be replaced by others: tensors and plain values only, no code
-        found = torch.load(path, map_location="cpu", weights_only=True)
-        if found["mark"] != mark:
-            log.info("%s is of other settings or data: starting anew", path)
-            return []
-        states = {name: found["parts"][name] for name in parts}
-    except (RuntimeError, KeyError, TypeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-        log.warning(
-            "%s cannot be read (%s): starting anew", path, str(error).splitlines()[0][:120] if str(error) else "?"
-        )
-        return []
-    for name, item in parts.items():
-        item.load_state_dict(states[name])
-    return list(found["history"])
-
-
 @torch.no_grad()
 def probabilities(
     model: nn.Module, images: Tensor, transform: Evaluation, *, batch: int = 0, device: torch.device | str = "cpu"
 ) -> Tensor:
     """Softmax of the logits for uint8 N×1×H×W pictures: float32 N×classes on the CPU; puts the model in eval mode.
 
-    ``batch``: images per forward pass; 0: what suits the device (EVAL_BATCH).
+    ``batch``: images per forward pass; 0: what suits the device (EVAL_BATCH). Where so many do not fit into memory,
+    half of them are tried, and so on; raises OutOfMemory where one alone does not fit.
     """
     model.eval()
     batch = batch or EVAL_BATCH.get(torch.device(device).type, 32)
-    rows = []
-    try:
-        for part in images.split(batch):
-            inputs = transform(part.to(device)).contiguous(memory_format=torch.channels_last)
-            rows.append(model(inputs).float().softmax(dim=1).cpu())
-    except torch.OutOfMemoryError as error:
-        raise out_of_memory(batch, "prediction") from error
+    rows: list[Tensor] = []
+    done = 0
+    while done < len(images):
+        part = images[done : done + batch]
+        found = _scores(model, part, transform, device)
+        if found is not None:
+            rows.append(found)
+            done += len(part)
+        elif len(part) == 1:
+            raise OutOfMemory(
+                f"prediction: out of memory with a single picture of {transform.size}×{transform.size} pixels; take a "
+                "smaller --size or backbone, or free memory"
+            )
+        else:
+            batch = len(part) // 2
+            log.warning("prediction: out of memory with %d pictures at a time, trying %d", len(part), batch)
+            if torch.device(device).type == "cuda":
+                torch.cuda.empty_cache()
     return torch.cat(rows) if rows else torch.empty(0, 2)
+
+
+def _scores(model: nn.Module, part: Tensor, transform: Evaluation, device: torch.device | str) -> Tensor | None:
+    """Softmax of one batch, or None where it does not fit into memory."""
+    try:
+        inputs = transform(part.to(device)).contiguous(memory_format=torch.channels_last)
+        return cast(Tensor, model(inputs).float().softmax(dim=1).cpu())
+    except (RuntimeError, MemoryError) as error:
+        if no_memory(error):
+            return None
+        raise
 
 
 def _agreed(fabric: Fabric, decision: bool) -> bool:

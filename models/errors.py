@@ -29,6 +29,14 @@ class Unfinished(EngineError):  # noqa: N818
     """The time given is used up; the state is saved and the same command continues."""
 
 
+def no_memory(error: BaseException) -> bool:
+    """True for an allocation that failed, in the words of Python, NumPy, torch's CPU allocator or CUDA."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words) and not is_ours(error)
+
+
 def is_ours(error: BaseException) -> bool:
     """True for errors whose message is written for the user; anything else is a fault and keeps its traceback."""
     # A module that is run with python -m is called __main__, and so are the errors it defines
@@ -37,16 +45,24 @@ def is_ours(error: BaseException) -> bool:
 
 @contextmanager
 def told(log: logging.Logger) -> Iterator[None]:
-    """End the command with exit status 1 and our errors' message in the log; with 3 where it is to be run again."""
+    """End the command with exit status 1 and our errors' message in the log; with 3 where it is to be run again.
+
+    Memory that was not there is told, too; all other errors keep their traceback.
+    """
     try:
         yield
     except Unfinished as stopped:
         log.warning("%s", stopped)
         raise typer.Exit(3) from stopped
-    except (ValueError, RuntimeError, OSError) as error:
-        if not is_ours(error):
+    except (ValueError, RuntimeError, OSError, MemoryError) as error:
+        if no_memory(error):  # somewhere else than in a batch, whose own error names one to try
+            log.error(
+                "out of memory: take smaller pictures, batches or networks (--size, --batch, --backbone): %s", error
+            )
+        elif is_ours(error):
+            log.error("%s", error)
+        else:
             raise
-        log.error("%s", error)
         raise typer.Exit(1) from error
 
 

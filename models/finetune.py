@@ -24,7 +24,7 @@ from torch import nn
 import covidct
 from covidct.commands import new_app
 from covidct.files import write_text
-from models import backbones, checkpoint, data, engine, weights
+from models import backbones, checkpoint, data, engine, lineage, weights
 from models.cards import classifier_card, seen_hash
 from models.engine import Hardware
 from models.errors import guarded
@@ -57,13 +57,16 @@ def finetune(
     cache: Path | None = None,
     minutes: float = 0.0,
     live: Path | None = None,
+    transductive: bool = False,
 ) -> Result:
-    """Train one classifier; raises FineTuneError, EngineError, WeightsError, DataError or covidct's DatasetError.
+    """Train one classifier; raises FineTuneError, LineageError, EngineError, WeightsError, DataError, DatasetError.
 
     ``cache``: folder of the resumable state. ``minutes`` > 0: stop cleanly within about that time with
-    engine.Unfinished. ``live``: folder of DVCLive's metrics per epoch (needs dvclive).
+    engine.Unfinished. ``live``: folder of DVCLive's metrics per epoch (needs dvclive). ``transductive``: take initial
+    weights that saw another split of the pictures, and mark it in the card.
     """
     recipe.check(len(dataset.train))
+    marks = lineage.check(recipe.init, data.describe(dataset), transductive=transductive)
     fabric = engine.open_fabric(hardware, recipe.backbone)
     train = data.load_split(dataset.train, recipe.resize)
     val = data.load_split(dataset.val, recipe.size)
@@ -92,7 +95,7 @@ def finetune(
     training = card_facts(fabric, found.clock)
     scores = engine.probabilities(found.network, val.images, plain, device=fabric.device)[:, 1].numpy()
     network = found.network.to("cpu").eval()
-    card = classifier_card(dataset, recipe, plain, found.report, found.epoch, val, scores, training)
+    card = classifier_card(dataset, recipe, plain, found.report, found.epoch, val, scores, training, marks)
     return Result(network, card, found.history, scores, fabric.is_global_zero)
 
 
@@ -140,6 +143,9 @@ def main(
     compile: bool = typer.Option(False),
     minutes: float = typer.Option(0.0, help="stop cleanly after about so many minutes; 0: no limit"),
     live: bool = typer.Option(False, help="write DVCLive metrics per epoch into the cache"),
+    transductive: bool = typer.Option(
+        False, help="take initial weights that saw another split of the pictures; every result is marked"
+    ),
 ) -> None:
     """Fine-tune one classifier."""
     recipe = Recipe(
@@ -169,11 +175,16 @@ def main(
         cache=cache,
         minutes=minutes,
         live=cache / "live" if live and cache is not None else None,
+        transductive=transductive,
     )
     if not result.writes:  # another process of data parallelism does
         return
     write(out, found, result)
-    log.info("%s: epoch %d chosen, val AUC %s", out, result.card["epoch"], result.card["metrics"]["val"]["auc"])
+    chosen = result.card["metrics"]
+    if chosen.get("notes"):
+        log.warning("%s: epoch %d; %s", out, result.card["epoch"], "; ".join(chosen["notes"]))
+    else:
+        log.info("%s: epoch %d chosen, val AUC %s", out, result.card["epoch"], chosen["val"]["auc"])
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -64,6 +65,24 @@ class Projector(nn.Module):
         return F.normalize(self.head(self.encoder(images)).float(), dim=1)
 
 
+@dataclass(frozen=True)
+class Processes:
+    """Those that share a batch in equal parts, in the order of their ``rank``; ``joined`` puts the parts together."""
+
+    all_gather: Callable[[Tensor], Tensor]
+    """N×… of each → count×N×…"""
+    rank: int
+    count: int
+
+    def joined(self, part: Tensor) -> Tensor:
+        """This process's N×… → all processes' (count·N)×…, the same everywhere; no gradient."""
+        return self.all_gather(part.detach().contiguous()).reshape(-1, *part.shape[1:])
+
+    def own(self, whole: Tensor) -> Tensor:
+        """The part of this process of what all have."""
+        return whole.chunk(self.count)[self.rank]
+
+
 class MoCo(nn.Module):
     """Query and key encoder with a first-in-first-out queue of keys (Algorithm 1).
 
@@ -72,6 +91,8 @@ class MoCo(nn.Module):
 
     ``splits`` > 1 runs both encoders on that many parts of the batch, the key encoder on shuffled parts, so that batch
     norm's statistics cannot give the positive pair away (shuffled batch norm; the paper had 4 GPUs × 32 images).
+    With ``processes`` each has ``splits`` parts of its share of the batch, and keys are shuffled over all of them; the
+    result is that of one process with all the parts.
     ``mask_same`` takes older keys of a query's own image out of its negatives; needed when the queue is longer than
     the set (512 keys, 425 images).
     """
@@ -93,6 +114,7 @@ class MoCo(nn.Module):
         splits: int = 1,
         mask_same: bool = False,
         generator: torch.Generator | None = None,
+        processes: Processes | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= momentum <= 1:
@@ -100,7 +122,8 @@ class MoCo(nn.Module):
         if queue < 1 or splits < 1:
             raise MoCoError(f"MoCo: expected queue and splits of at least 1, got {queue} and {splits}")
         self.momentum, self.temperature = momentum, temperature
-        self.splits, self.mask_same = splits, mask_same
+        self.splits, self.mask_same, self.processes = splits, mask_same, processes
+        self._before: tuple[Tensor, int] | None = None
         self.query = Projector(encoder, features, hidden, dim)
         self.key = copy.deepcopy(self.query).requires_grad_(False)
         # As in MoCo the queue starts with random unit vectors: K negatives from the first step on.
@@ -113,16 +136,25 @@ class MoCo(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Loss (scalar) and keys (N×D, no gradient) of two views N×C×H×W of the images ``ids`` (N, whole numbers ≥ 0).
 
-        ``order`` is the permutation (N) of shuffled batch norm; drawn by the caller so that runs can be repeated.
+        ``order`` is the permutation (N; with ``processes`` of the whole batch, the same in each) of shuffled batch
+        norm; drawn by the caller so that runs can be repeated.
         """
         parts = min(self.splits, len(view_q) // 2) or 1  # batch norm needs two images a part
+        others = self.processes
+        self._before = (self._statistics(), parts) if others is not None and self.training else None
         query = torch.cat([self.query(part) for part in view_q.tensor_split(parts)])  # N×D
         with torch.no_grad():
+            whole = view_k if others is None else others.joined(view_k)
             if order is None:
-                order = torch.arange(len(view_k), device=view_k.device)
-            shuffled = torch.cat([self.key(part) for part in view_k[order].tensor_split(parts)])
+                order = torch.arange(len(whole), device=whole.device)
+            mine = whole[order] if others is None else _like(whole[others.own(order)], view_k)
+            shuffled = torch.cat([self.key(part) for part in mine.tensor_split(parts)])
+            if others is not None:
+                shuffled = others.joined(shuffled)
             keys = torch.empty_like(shuffled)
             keys[order] = shuffled  # back in the order of the queries
+            if others is not None:
+                keys = others.own(keys)
         ignore = None
         if self.mask_same:
             if ids is None:
@@ -154,17 +186,51 @@ class MoCo(nn.Module):
         self.queue_ids[places] = -1 if ids is None else ids.to(self.queue_ids)
         self.pointer.copy_((self.pointer + count) % size)
 
-    def step_done(self, keys: Tensor, ids: Tensor, gather: Callable[[Tensor], Tensor] | None = None) -> None:
-        """After the optimiser's step: Eq. 2 and the queue. ``gather`` joins the batches of all processes, in order."""
+    def step_done(self, keys: Tensor, ids: Tensor) -> None:
+        """After the optimiser's step: Eq. 2 and the queue, into which the keys of all processes go, in order."""
         self.momentum_update()
-        if gather is not None:
-            keys, ids = gather(keys).reshape(-1, keys.shape[1]), gather(ids).reshape(-1)
+        if self.processes is not None:
+            if self._before is not None:  # not before the gradients are there, which need what forward left
+                self._join_statistics(*self._before)
+            keys, ids = self.processes.joined(keys), self.processes.joined(ids)
         self.enqueue(keys, ids)
+
+    def _norms(self) -> list[nn.BatchNorm2d]:
+        return [m for m in self.modules() if isinstance(m, nn.BatchNorm2d) and m.running_mean is not None]
+
+    def _statistics(self) -> Tensor:
+        """Running means and variances of all batch norms in one row."""
+        return torch.cat(
+            [torch.cat([cast(Tensor, m.running_mean), cast(Tensor, m.running_var)]) for m in self._norms()]
+        )
+
+    def _join_statistics(self, before: Tensor, parts: int) -> None:
+        """As if the parts of all processes had gone through one after the other.
+
+        Each process moved its running statistics from ``before`` by its own parts: r ← a·r + c with a = (1 − m)^parts,
+        and such moves can be done in a row.
+        """
+        others, norms = cast(Processes, self.processes), self._norms()
+        kept = torch.cat([torch.full((2 * m.num_features,), (1 - (m.momentum or 0.0)) ** parts) for m in norms])
+        kept = kept.to(before)
+        found = before
+        for after in others.joined(self._statistics()[None]):
+            found = kept * found + (after - kept * before)
+        for norm, row in zip(norms, found.split([2 * m.num_features for m in norms]), strict=True):
+            cast(Tensor, norm.running_mean).copy_(row[: norm.num_features])
+            cast(Tensor, norm.running_var).copy_(row[norm.num_features :])
+            cast(Tensor, norm.num_batches_tracked).add_(parts * (others.count - 1))
 
     @property
     def encoder(self) -> nn.Module:
         """The query encoder without its head: what fine-tuning starts from (Algorithm 1: f = f_q)."""
         return cast(nn.Module, self.query.encoder)
+
+
+def _like(images: Tensor, pattern: Tensor) -> Tensor:
+    """Pictures in the memory format of others."""
+    last = pattern.is_contiguous(memory_format=torch.channels_last)
+    return images.contiguous(memory_format=torch.channels_last) if last else images
 
 
 def check_sizes(images: int, batch: int, queue: int) -> None:

@@ -20,7 +20,7 @@ from torch import nn
 
 from covidct.commands import new_app
 from covidct.files import write_text
-from models import backbones, checkpoint, data, engine, weights
+from models import backbones, checkpoint, data, engine, lineage, weights
 from models.engine import Hardware
 from models.errors import guarded
 from models.patches import LNM_NAMES, PatchError, Patches, read_hdf5, read_luna, split
@@ -49,10 +49,11 @@ def train(
     """Train one classifier of patches; gives the network of the best epoch, its card and the history.
 
     ``share``: of the patches, for val. ``live``: folder of DVCLive's metrics (needs dvclive). Raises PatchError,
-    EngineError, WeightsError, FineTuneError.
+    EngineError, WeightsError, FineTuneError; what the initial weights saw travels along (lineage.ancestor).
     """
     train_index, val_index = split(patches, share, recipe.seed)
     recipe.check(len(train_index))
+    before = lineage.ancestor(recipe.init)
     fabric = engine.open_fabric(hardware, recipe.backbone)
     learned, val = (
         data.Arrays(patches.images[index], torch.ones(len(index)), patches.labels[index])
@@ -90,10 +91,11 @@ def train(
             "auc": round(chosen["val_auc"], 4),
             "accuracy": round(chosen["val_accuracy"], 4),
         },
-        licence=licence,
+        licence="; ".join([*([licence] if licence else []), *lineage.inherited(recipe.init, before)]),
         epoch=found.epoch + 1,
         initial_weights=found.report.as_dict(),
         training={**found.clock.figures(), **device_facts(fabric)},
+        start=before,
     )
     return found.network.to("cpu").eval(), card, found.history
 

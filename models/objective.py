@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from covidct import metrics
 from models import backbones, rotation
+from models.errors import Diverged
 from models.recipe import Recipe
 
 Row = dict[str, float]
@@ -43,7 +45,9 @@ class Best:
         self.weights: dict[str, Tensor] = {}
 
     def offer(self, key: tuple[float, ...], epoch: int, network: nn.Module) -> None:
-        """Keep the network's weights if ``key`` is higher than all before."""
+        """Keep the network's weights if ``key`` is higher than all before; NaN is higher than nothing."""
+        if any(math.isnan(value) for value in key):
+            return
         if not self.key or key > self.key:
             self.key, self.epoch = key, epoch
             self.weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
@@ -108,7 +112,14 @@ def turn_head(recipe: Recipe) -> nn.Module | None:
     return rotation.RotationHead(width, torch.Generator().manual_seed(recipe.seed))
 
 
-def validation(scores: Tensor, labels: Tensor, both: bool) -> dict[str, float]:
+def validation(scores: Tensor, labels: Tensor, both: bool, title: str = "", rate: float = 0.0) -> dict[str, float]:
+    """Loss, AUC (NaN where val has one class) and accuracy of scores N×classes; ``title`` and ``rate`` (learning rate)
+    are for the message of Diverged, raised where scores are not finite: the weights are no use from here on."""
+    if bad := int((~torch.isfinite(scores)).any(dim=1).sum()):
+        raise Diverged(
+            f"{title}: {bad} of {len(scores)} val scores are NaN or infinite after it (learning rate {rate:g}); "
+            "nothing of this epoch is kept: lower the learning rate or use precision 32"
+        )
     truth, score = labels.numpy(), scores[:, 1].numpy()
     chosen = scores[torch.arange(len(labels)), labels].clamp_min(1e-12)
     return {

@@ -87,7 +87,9 @@ def main(
     grey: float = typer.Option(0.2),
     blur: float = typer.Option(0.5),
     little_lung: bool = typer.Option(False, help="keep LUNA slices with hardly any lung"),
-    transductive: bool = typer.Option(False, help="also see the pictures of val and test; every result is marked"),
+    transductive: bool = typer.Option(
+        False, help="also see the pictures of val and test, and take weights that did; marked"
+    ),
     luna_licence: str = typer.Option("", help="licence of the slices, for the card"),
     accelerator: str = typer.Option("auto", help="auto, cpu or gpu"),
     devices: int = typer.Option(1),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import covidct
-from models import data
+from models import data, lineage
 from models.transforms import Evaluation, Normalise
 
 
@@ -44,7 +45,10 @@ def chosen_threshold(card: dict[str, Any]) -> float:
 
 
 def check_split(dataset: covidct.Dataset, card: dict[str, Any]) -> None:
-    """Raise EvaluateError if the card names another split than the dataset's."""
+    """Raise EvaluateError if the card names another split than the dataset's, or weights that saw one on the way.
+
+    Those that were asked for by name (``--transductive``) pass: their mark is in the card.
+    """
     trained, here = card["dataset"], data.describe(dataset)
     if trained.get("split_hash") != here["split_hash"]:
         raise EvaluateError(
@@ -52,14 +56,24 @@ def check_split(dataset: covidct.Dataset, card: dict[str, Any]) -> None:
             f"{str(trained.get('split_hash'))[:12]}…), got hash {here['split_hash'][:12]}…: test images may have been "
             "trained on; train again (dvc repro finetune), or pass --other-split if you know the sets are disjoint"
         )
+    found = [] if trained.get("transductive") else strangers(card)
+    if found:
+        raise EvaluateError(
+            f"dataset {here['version']}: expected a model whose weights saw no other split, got one that began with "
+            f"{' and '.join(lineage.told(name, before) for name, before in found)}: test images may be among what "
+            "those saw; pretrain and train again on this split (dvc repro pretrain finetune), or pass --other-split: "
+            "the result is marked transductive"
+        )
+
+
+def strangers(card: dict[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """What a model began with that saw another split than the model's own (lineage.strangers)."""
+    here = card["dataset"].get("split_hash") or ""
+    return lineage.strangers(str(card.get("recipe", {}).get("init", "")), card.get("start"), here) if here else []
 
 
 def transductive(card: dict[str, Any]) -> bool:
-    """True if val or test pictures were seen, unlabelled, on the way to these weights."""
-    found: Any = card
-    while isinstance(found, dict):
-        about = found.get("dataset")
-        if isinstance(about, dict) and about.get("transductive"):
-            return True
-        found = found.get("start")
-    return False
+    """True if val or test pictures were seen on the way to these weights, or another split of the pictures was."""
+    along = lineage.way("", card)
+    marked = any(isinstance(about := found.get("dataset"), dict) and about.get("transductive") for _, found in along)
+    return marked or bool(strangers(card))

@@ -55,6 +55,8 @@ class Recipe:
                 raise FineTuneError(f"{name}: expected {low:g} to {high:g}, got {getattr(self, name)}")
         if not self.learning_rate > 0:
             raise FineTuneError(f"learning_rate: expected more than 0, got {self.learning_rate}")
+        if not self.weight_decay >= 0:
+            raise FineTuneError(f"weight_decay: expected 0 or more, got {self.weight_decay}; the paper states none: 0")
         if self.select not in SELECT:
             raise FineTuneError(f"select: expected one of {', '.join(SELECT)}, got {self.select!r}")
         if self.batch > images:

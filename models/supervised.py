@@ -5,6 +5,7 @@ The loop of `finetune` (COVID or not) and of `nodules` (benign or malignant).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from models.objective import Best, Clock, Objective, Row, freeze, selection_key,
 from models.recipe import Recipe
 from models.training import Reporter, Training, fingerprint_facts, new_network
 from models.transforms import Evaluation, random_numbers
+
+log = logging.getLogger(__name__)
 
 SAID = {"train_loss": "loss", "val_loss": "val loss", "val_auc": "AUC"}
 """what the log says of an epoch"""
@@ -60,8 +63,11 @@ def fit(
     """
     both = len(val.labels.unique()) > 1
     view = recipe.view(plain.normalise)
+    if not both:
+        chosen = "the last epoch is taken" if recipe.select == "last" else "the lowest val loss chooses the epoch"
+        log.warning("%s: val holds one class, so the AUC is undefined and %s", title, chosen)
     network, report = new_network(
-        recipe.backbone, classes, recipe.size, recipe.init, recipe.seed, plain(train.images[:64])
+        recipe.backbone, classes, recipe.size, recipe.init, recipe.seed, lambda count: plain(train.images[:count])
     )
     objective = Objective(network, recipe.backbone, turn_head(recipe))
     optimizer = torch.optim.Adam(
@@ -83,15 +89,16 @@ def fit(
             return loss
 
         order = data.epoch_order(len(train), recipe.seed, epoch).to(fabric.device)
+        name = f"{title} epoch {epoch + 1}/{recipe.epochs}"
         rate, loss = training.epoch(
             data.batches(order, recipe.batch),
             loss_of,
-            title=f"{title} epoch {epoch + 1}/{recipe.epochs}",
+            title=name,
             mode=(lambda _: freeze(objective, recipe.backbone)) if recipe.frozen else nn.Module.train,
         )
         with fabric.autocast():
             scores = engine.probabilities(network, val.images, plain, device=fabric.device)
-        row = {"lr": rate, "train_loss": loss, **validation(scores, val.labels, both)}
+        row = {"lr": rate, "train_loss": loss, **validation(scores, val.labels, both, name, rate)}
         best.offer(selection_key(row, recipe.select, both, epoch), epoch, network)
         return row
 

@@ -21,11 +21,11 @@ log = logging.getLogger(__name__)
 
 
 def new_network(
-    backbone: str, classes: int | None, size: int, init: str, seed: int, batch: Tensor | None = None
+    backbone: str, classes: int | None, size: int, init: str, seed: int, batch: weights.Pictures = None
 ) -> tuple[nn.Module, weights.LoadReport]:
     """A network with its initial weights, channels last, and what was loaded; the caller's random state stays.
 
-    ``batch`` (N×C×size×size, normalised) as for ``weights.initialise``. Raises WeightsError.
+    ``batch`` (of N×C×size×size, normalised) as for ``weights.initialise``. Raises WeightsError.
     """
     with engine.seeded(seed, 0):
         network = backbones.build(backbone, classes, size=size)

@@ -17,7 +17,7 @@ import logging
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from models import backbones, checkpoint, data, folded
+from models.errors import no_memory
 from models.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalise
 from models.vision import torchvision
 
@@ -39,6 +40,12 @@ PREFIXES = ("module.encoder_q.", "encoder_q.", "module.")
 OLD_DENSENET = re.compile(
     r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$"
 )
+
+
+MOST_FOLDED = 64
+"""pictures from which statistics of folded batch norms are taken"""
+Pictures = Tensor | Callable[[int], Tensor] | None
+"""N×C×H×W, or what gives the first so many"""
 
 
 class WeightsError(ValueError):
@@ -78,13 +85,13 @@ class LoadReport:
 
 
 def initialise(
-    model: nn.Module, backbone: str, init: str, *, seed: int = 0, batch: Tensor | None = None, progress: bool = False
+    model: nn.Module, backbone: str, init: str, *, seed: int = 0, batch: Pictures = None, progress: bool = False
 ) -> LoadReport:
     """Give ``model`` (``backbones.build(backbone, classes)``) its initial weights, in place, and report.
 
-    ``seed`` draws whatever is random (no global seed is touched). ``batch`` (N×C×H×W, normalised as in training) is
-    needed only for files whose batch norm is folded into the convolutions: their statistics are taken from it.
-    Raises WeightsError.
+    ``seed`` draws whatever is random (no global seed is touched). ``batch`` (N×C×H×W, normalised as in training, or
+    a function that gives the first so many) is asked for only by files whose batch norm is folded into the
+    convolutions: their statistics are taken from it, from fewer where memory does not hold them. Raises WeightsError.
     """
     kind, _, path = init.partition(":")
     if kind not in {name.split(":")[0] for name in KINDS} or (kind in {"random", "imagenet"}) == bool(path):
@@ -161,7 +168,7 @@ def read_file(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise WeightsError(
             f"{path}: expected a state dict of plain tensors, got a file that weights_only=True refuses "
-            f"({(str(error) or type(error).__name__).splitlines()[0][:120]}); save model.state_dict() alone"
+            f"({_refusal(path, error)}); save model.state_dict() alone"
         ) from error
     notes = []
     for name in ("state_dict", "model"):
@@ -177,6 +184,20 @@ def read_file(path: Path) -> tuple[dict[str, Tensor], list[str]]:
             notes.append(f"names without {prefix!r}")
             break
     return {OLD_DENSENET.sub(r"\1\2", key): value for key, value in state.items()}, notes
+
+
+def _refusal(path: Path, error: Exception) -> str:
+    """Why torch does not take a file, in a few words; its own begin with a page on what changed in version 2.6."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    if not head.startswith((b"PK", b"\x80")):
+        return f"it is not a torch file: it begins with {head!r}" if head else "it is empty"
+    text = str(error) or type(error).__name__
+    if code := re.search(r"GLOBAL ([\w.]+)", text):
+        return f"it calls {code[1]}, which is code and not a tensor"
+    lines = [line.strip() for line in text.removeprefix("Weights only load failed.").splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith("In PyTorch 2.6")] or lines
+    return told[0].split(". ")[0][:160]
 
 
 def kaiming(model: nn.Module, generator: torch.Generator, only: set[str] | None = None) -> list[str]:
@@ -208,7 +229,7 @@ def _fill(
     init: str,
     state: dict[str, Tensor],
     generator: torch.Generator,
-    batch: Tensor | None,
+    batch: Pictures,
     source: str,
     digest: str,
     notes: list[str],
@@ -254,8 +275,8 @@ def _fill(
             f"statistics must be estimated before training; pass a batch of training pictures"
         )
     if norms and batch is not None:
-        folded.reestimate(model, norms, batch)
-        notes = [*notes, f"batch norm was folded: statistics taken from {len(batch)} pictures, function unchanged"]
+        count = _reestimate(model, norms, batch)
+        notes = [*notes, f"batch norm was folded: statistics taken from {count} pictures, function unchanged"]
     report = LoadReport(
         init=init,
         source=source,
@@ -269,6 +290,25 @@ def _fill(
     )
     log.info("initial weights of %s: %s", backbone, report.summary())
     return report
+
+
+def _reestimate(model: nn.Module, norms: list[str], pictures: Tensor | Callable[[int], Tensor]) -> int:
+    """Statistics of folded batch norms; gives the number of pictures that memory held. Raises WeightsError."""
+    count = len(pictures) if isinstance(pictures, Tensor) else MOST_FOLDED
+    while True:
+        try:
+            batch = pictures[:count] if isinstance(pictures, Tensor) else pictures(count)
+            folded.reestimate(model, norms, batch)
+            return len(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not no_memory(error):
+                raise
+        if count < 2:
+            raise WeightsError(
+                "folded batch norm: out of memory with a single picture; take a smaller --size or backbone"
+            )
+        log.warning("folded batch norm: out of memory with %d pictures, taking %d", count, count // 2)
+        count //= 2
 
 
 def _checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

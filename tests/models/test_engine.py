@@ -12,6 +12,7 @@ from torch import nn
 
 from models import engine
 from models.engine import Hardware
+from models.transforms import Evaluation, Normalise
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -95,6 +96,18 @@ def test_a_state_of_other_settings_is_not_used(tmp_path: Path) -> None:
     assert calls == [0, 1]
 
 
+def test_a_longer_run_s_state_is_not_the_result_of_a_shorter_one(tmp_path: Path) -> None:
+    long = Job(cpu())
+    engine.run(long.fabric, long.parts, 4, long.epoch, folder=tmp_path)
+    fresh, again = Job(cpu()), Job(cpu())
+    expected = engine.run(fresh.fabric, fresh.parts, 2, fresh.epoch)
+    assert engine.run(again.fabric, again.parts, 2, again.epoch, folder=tmp_path) == expected
+    for name, value in fresh.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name]), name
+    more = Job(cpu())
+    assert len(engine.run(more.fabric, more.parts, 3, more.epoch, folder=tmp_path)) == 3  # more may follow fewer
+
+
 @pytest.mark.parametrize("content", [b"", b"not a state", b"PK\x03\x04 cut off"])
 def test_a_damaged_state_starts_anew(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / engine.STATE).write_bytes(content)
@@ -174,6 +187,34 @@ def test_the_cpu_allocator_s_own_words_count_too() -> None:
 
     with pytest.raises(engine.OutOfMemory, match="try batch 4"):
         engine.train_epoch(job.fabric, job.wrapped, job.fabric_optimizer, torch.arange(16).split(8), loss)
+
+
+class Hungry(nn.Module):
+    """Cannot take more than ``most`` pictures at a time."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most, self.seen = most, []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen.append(len(images))
+        if len(images) > self.most:
+            torch.empty(1 << 60)
+        return torch.stack([images.mean(dim=(1, 2, 3)), torch.zeros(len(images))], dim=1)
+
+
+def test_prediction_takes_as_many_pictures_as_memory_holds(caplog: pytest.LogCaptureFixture) -> None:
+    images = torch.arange(40, dtype=torch.uint8).view(40, 1, 1, 1).expand(40, 1, 8, 8)
+    plain = Evaluation(8, Normalise((0.5,), (0.5,)))
+    hungry = Hungry(10)
+    expected = engine.probabilities(Hungry(64), images, plain, batch=32)
+    assert torch.equal(engine.probabilities(hungry, images, plain, batch=32), expected)
+    assert hungry.seen == [32, 16, 8, 8, 8, 8, 8]
+    assert "out of memory with 32 pictures at a time, trying 16" in caplog.text
+    with pytest.raises(engine.OutOfMemory, match="a single picture of 8×8 pixels; take a smaller --size"):
+        engine.probabilities(Hungry(0), images, plain)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        engine.probabilities(nn.Linear(3, 2), images, plain)
 
 
 def test_other_errors_stay_what_they_are() -> None:

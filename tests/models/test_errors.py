@@ -49,3 +49,12 @@ def test_errors_of_a_module_that_is_run_are_ours() -> None:
     assert errors.is_ours(type("AdoptError", (ValueError,), {"__module__": "__main__"})())
     assert errors.is_ours(adopt.AdoptError())
     assert not errors.is_ours(ValueError())
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+)
+def test_memory_that_is_not_there_is_told(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    assert CliRunner().invoke(command(error), []).exit_code == 1
+    assert "out of memory: take smaller pictures, batches or networks (--size, --batch" in caplog.text
+    assert not errors.no_memory(errors.OutOfMemory("out of memory with batches of 8"))

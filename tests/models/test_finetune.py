@@ -14,10 +14,12 @@ import torch
 from typer.testing import CliRunner
 
 import covidct
-from models import checkpoint, engine, finetune
+from models import cards, checkpoint, engine, finetune
 from models.engine import Hardware
-from models.objective import choose_threshold
+from models.errors import Diverged
+from models.objective import Best, choose_threshold
 from models.recipe import FineTuneError, Recipe
+from models.transforms import Evaluation
 from models.vision import torchvision
 
 SMALL = Recipe("crnet", size=32, resize=40, epochs=3, batch=8, learning_rate=1e-3)
@@ -91,6 +93,35 @@ def test_interrupted_run_ends_in_the_same_bits(toy: Path, tmp_path: Path, monkey
     assert resumed.history == expected.history
 
 
+def test_fewer_epochs_on_the_cache_of_more_are_a_run_of_their_own(toy: Path, tmp_path: Path) -> None:
+    dataset, fewer = covidct.load(toy), replace(SMALL, epochs=1, select="last")
+    finetune.finetune(dataset, replace(fewer, epochs=3), hardware=CPU, cache=tmp_path)
+    result = finetune.finetune(dataset, fewer, hardware=CPU, cache=tmp_path)
+    assert (len(result.history), result.card["epoch"], result.card["recipe"]["epochs"]) == (1, 1, 1)
+    assert same(weights(result), weights(finetune.finetune(dataset, fewer, hardware=CPU)))
+
+
+def test_scores_that_are_not_finite_are_told_with_their_epoch(toy: Path) -> None:
+    recipe = replace(SMALL, batch=24, learning_rate=1e30)  # one step: its loss is finite, what it leaves is not
+    with pytest.raises(Diverged, match=r"crnet random epoch [123]/3: .* val scores are NaN .*rate 1e\+30.* lower the"):
+        finetune.finetune(covidct.load(toy), recipe, hardware=CPU)
+
+
+def test_nan_is_never_the_best(toy: Path) -> None:
+    best, network = Best(), torch.nn.Linear(1, 1)
+    best.offer((float("nan"), -1.0), 0, network)
+    best.offer((0.5, -1.0), 1, network)
+    assert best.epoch == 1
+
+
+def test_pictures_for_folded_weights_are_made_only_for_those(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    largest: list[int] = []
+    real = Evaluation.__call__
+    monkeypatch.setattr(Evaluation, "__call__", lambda self, images: largest.append(len(images)) or real(self, images))
+    finetune.finetune(covidct.load(toy), replace(SMALL, epochs=1), hardware=CPU)
+    assert largest == [12, 12]  # val only: at the epoch's end and for the card
+
+
 def test_a_changed_label_is_another_run(toy: Path, tmp_path: Path) -> None:
     recipe = replace(SMALL, epochs=1)
     finetune.finetune(covidct.load(toy), recipe, hardware=CPU, cache=tmp_path)
@@ -161,6 +192,12 @@ def test_one_class_in_val_is_said_and_the_loss_decides(
     losses = [row["val_loss"] for row in result.history]
     assert result.card["epoch"] == int(np.argmin(losses)) + 1
     assert result.card["metrics"]["val"]["auc"] is None
+    assert "crnet random: val holds one class, so the AUC is undefined and the lowest val loss chooses" in caplog.text
+    assert result.card["metrics"]["notes"] == [
+        "val holds COVID only: AUC undefined, the lowest val loss chose the epoch, threshold 0.5 was not chosen"
+    ]
+    assert "the last epoch was taken" in cards.one_class(np.ones(3, int), "last")["notes"][0]
+    assert cards.one_class(np.array([0, 1]), "auc") == {}
 
 
 @pytest.mark.parametrize(
@@ -183,6 +220,7 @@ def test_threshold_has_the_highest_youden_index(labels: list[int], scores: list[
         ({"batch": 1}, "batch: expected 2"),
         ({"epochs": 0}, "epochs: expected 1"),
         ({"learning_rate": 0.0}, "learning_rate"),
+        ({"weight_decay": -1.0}, "weight_decay: expected 0 or more, got -1"),
         ({"select": "test"}, "select: expected one of auc, loss, last"),
         ({"rotation": True, "frozen": True}, "cannot be frozen"),
     ],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -231,6 +233,9 @@ def test_a_transductive_run_is_marked(root, tmp_path):
         (["--backbone=resnet19"], "expected one of vgg16"),
         (["--init=encoder:nowhere"], "expected a checkpoint folder"),
         (["--temperature=0"], "more than 0"),
+        (["--sgd-momentum=-1"], "sgd_momentum: expected 0 to less than 1, got -1"),
+        (["--sgd-momentum=1"], "sgd_momentum: expected 0 to less than 1, got 1"),
+        (["--weight-decay=-1"], "weight_decay: expected 0 or more, got -1"),
         (["--crop=2"], "0 < scale"),
         (["--accelerator=gpu"], "GPU"),
         (["--init=imagenet"], "no ImageNet weights for CRNet"),
@@ -285,3 +290,55 @@ def test_sections_of_the_profiles_are_the_options_of_the_commands(profile, secti
         sets = entry.get("chain", "").split(",") if "chain" in entry else []
         assert name == "-".join([entry["backbone"], entry["init"], *sets])
     assert None not in params[section].values()
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import torch
+from models.contrastive import SslRecipe, pretrain
+from models.engine import Hardware
+from models.unlabelled import Unlabelled
+
+out, devices = Path(sys.argv[1]), int(sys.argv[2])
+images = torch.randint(0, 256, (19, 1, 36, 36), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+recipe = SslRecipe("crnet", chain=("covidct",), epochs=2, size=32, resize=36, batch=8, queue=12, hidden=8, dim=4,
+                   splits=4, momentum=0.9, learning_rate=0.1, mask_same=True)
+pretrain([Unlabelled("covidct", images, torch.ones(19))], recipe, hardware=Hardware("cpu", devices, "32"), cache=out)
+"""
+
+
+def test_two_processes_pretrain_as_one(tmp_path):
+    """Parts of batch norm, shuffled keys, queue and running statistics are those of one device with the whole batch."""
+    script = tmp_path / "job.py"
+    script.write_text(SCRIPT)
+    root, found = Path(__file__).resolve().parents[2], {}
+    for devices in (1, 2):
+        out = tmp_path / str(devices)
+        done = subprocess.run(
+            [sys.executable, str(script), str(out), str(devices)],
+            cwd=root,
+            env={"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)},
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        found[devices] = torch.load(out / "1-covidct" / engine.STATE, weights_only=True)
+    one, two = found[1], found[2]
+    assert [row["loss"] for row in one["history"]] == pytest.approx([row["loss"] for row in two["history"]], rel=1e-4)
+    for name, value in one["parts"]["moco"].items():
+        torch.testing.assert_close(two["parts"]["moco"][name], value, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_parts_that_the_processes_cannot_share_are_said(caplog):
+    class Fabric:
+        world_size, global_rank, all_gather = 4, 1, None
+
+    encoder, width = backbones.features(backbones.build("crnet", 2, size=32), "crnet")
+    moco = contrastive.build_moco(encoder, width, SslRecipe(**TINY), Fabric())
+    assert moco.splits == 1 and "expected a multiple of the 4 processes, got 2: batch norm sees 4 parts" in caplog.text
+    recipe = SslRecipe(**(TINY | {"splits": 8}))
+    assert contrastive.build_moco(encoder, width, recipe, Fabric()).splits == 2
+    assert contrastive.build_moco(encoder, width, recipe).splits == 8

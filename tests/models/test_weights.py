@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import pickle
 import urllib.error
 
@@ -120,6 +121,47 @@ def test_a_hostile_pickle_is_not_run(tmp_path):
     for name in ("bomb.pth", "bomb2.pth"):
         with pytest.raises(WeightsError, match="weights_only=True refuses"):
             initialise(backbones.build("crnet", 2), "crnet", f"file:{tmp_path / name}")
+
+
+def test_refused_files_say_why(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.system, ("true",)
+
+    torch.save({"a": Evil()}, tmp_path / "evil.pth")
+    torch.save({"a": torch.zeros(99)}, tmp_path / "cut.pth")
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "cut.pth").read_bytes()[:200])
+    (tmp_path / "text.pth").write_text("hello")
+    (tmp_path / "empty.pth").write_bytes(b"")
+    for name, reason in {
+        "evil": r"it calls posix\.system, which is code and not a tensor",
+        "cut": "PytorchStreamReader failed reading zip archive",
+        "text": "it is not a torch file: it begins with b'hello'",
+        "empty": "it is empty",
+    }.items():
+        with pytest.raises(
+            WeightsError, match=rf"weights_only=True refuses \({reason}.*save model.state_dict\(\) alone"
+        ):
+            weights.read_file(tmp_path / f"{name}.pth")
+
+
+def test_folded_statistics_from_as_many_pictures_as_memory_holds(caplog):
+    norm = nn.BatchNorm2d(3)
+    nn.init.ones_(norm.bias)
+    norm.running_var.fill_(1 - norm.eps)
+    asked = []
+
+    def pictures(count):
+        asked.append(count)
+        if count > 20:
+            torch.empty(1 << 60)
+        return torch.randn(count, 3, 8, 8)
+
+    model = nn.Sequential(norm)
+    assert weights._reestimate(model, ["0"], pictures) == 16 and asked == [64, 32, 16]
+    assert "out of memory with 64 pictures, taking 32" in caplog.text
+    with pytest.raises(WeightsError, match="out of memory with a single picture"):
+        weights._reestimate(model, ["0"], lambda count: torch.empty(1 << 60))
 
 
 def test_other_bad_files(tmp_path, state):
