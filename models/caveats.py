@@ -111,7 +111,8 @@ def figure_five(folder: Path | None) -> Section | None:
         return None
     pictures = [Figure(path.stem, CAPTION, png=path.read_bytes(), wide=True) for path in sorted(folder.glob("*.png"))]
     rows = []
-    for run, row in read_json(folder / "metrics.json").items():
+    for name, row in read_json(folder / "metrics.json").items():
+        run = f"{name} (transductive)" if row.get("transductive") else name
         if not row.get("images"):
             rows.append([run, "0", "undefined", "–"])
             continue

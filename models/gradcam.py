@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from models import backbones, checkpoint, data
 from models import vision as _vision  # noqa: F401  the library imports torchvision
 from models.errors import guarded
 from models.lungmask import lung_mask, share_inside
-from models.reading import check_split, covid_index, evaluation
+from models.reading import check_split, covid_index, evaluation, transductive
 from models.tables import csv_text
 
 log = logging.getLogger(__name__)
@@ -124,6 +124,11 @@ def figure(
         if names:
             draw.text((GAP + 2, head + line * high + CELL), names[line], fill="black")
     return np.asarray(canvas)
+
+
+def marked(name: str, figures: Mapping[str, Any]) -> str:
+    """A run's name; where pictures of val or test were seen on the way to its first weights it says so."""
+    return f"{name} (transductive)" if figures.get("transductive") else name
 
 
 def wrapped(title: str) -> list[str]:
@@ -223,11 +228,11 @@ def run(
         found = heat_maps(model, card, data.load_arrays(covid, evaluation(card).size))
         heats.append(found)
         rows = measure(covid, greys, found)
-        figures[name] = summary(rows, replicates, seed)
+        figures[name] = summary(rows, replicates, seed) | ({"transductive": True} if transductive(card) else {})
         table += [{"run": name, **row} for row in rows]
     names = [str(covid.records["image_id"][index]) for index in chosen]
     drawn = [(greys[index], [maps[index] for maps in heats]) for index in chosen]
-    write_bytes(out / "figure-5.png", png(figure(drawn, [name for name, _, _ in models], names)))
+    write_bytes(out / "figure-5.png", png(figure(drawn, [marked(name, figures[name]) for name in figures], names)))
     lines = [
         {k: "" if v != v else round(v, 4) if isinstance(v, float) else v for k, v in line.items()} for line in table
     ]

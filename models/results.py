@@ -49,7 +49,7 @@ class Result:
 
     @property
     def transductive(self) -> bool:
-        """True if its pretraining saw val or test pictures, unlabelled: no figure of it stands without the mark."""
+        """True if pictures of val or test were seen on the way to its first weights: no figure stands without it."""
         return bool(self.summary.get("transductive"))
 
     @property
@@ -240,7 +240,7 @@ def _differs(result: Result) -> list[str]:
         stated = [f"{WORDS.get(name, name)} {_plain(ssl[name])}" for name in UNSTATED if name in ssl]
         notes.append("SSL: " + ", ".join(_unlike(ssl, PRETRAINING) + stated))
     if result.transductive:
-        notes.append("SSL saw val and test pictures (transductive)")
+        notes.append("pictures of val or test were seen on the way to its first weights (transductive)")
     return notes
 
 

@@ -64,7 +64,9 @@ def headline(dataset: covidct.Dataset, groups: dict[str, Group], audit: dict[str
         "everything was chosen on val."
     )
     if any(found.title != found.run for found in groups.values()):
-        note += " Transductive: the pretraining saw pictures of val and test, unlabelled, which the paper's does not."
+        note += (
+            " Transductive: pictures of val or test were seen on the way to the first weights, as the paper's were not."
+        )
     if shortcuts and scored:
         note += f" What sees no lung was scored on {scored['images']} images ({scored['how']})."
     if not rows:

@@ -264,6 +264,20 @@ def test_command_refuses(dataset, tmp_path, caplog):
     assert "test images may have been" in caplog.text and not (tmp_path / "out").exists()
 
 
+def test_transductive_runs_are_marked(dataset, tmp_path, monkeypatch):
+    folder = tmp_path / "finetune" / "self-trans-0"
+    made = json.loads((folder / checkpoint.CARD).read_text())
+    start = {"dataset": made["dataset"] | {"transductive": True}}
+    (folder / checkpoint.CARD).write_text(json.dumps(made | {"start": start}))
+    titles = []
+    plain = gradcam.figure
+    monkeypatch.setattr(gradcam, "figure", lambda rows, heads, names: titles.extend(heads) or plain(rows, heads, names))
+    assert cli(tmp_path, "--images", 1).exit_code == 0
+    assert titles == ["random-0", "self-trans-0 (transductive)"]
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert found["self-trans-0"]["transductive"] and "transductive" not in found["random-0"]
+
+
 def test_command_refuses_other_classes(dataset, tmp_path, caplog):
     torch.manual_seed(0)
     made = card("resnet18") | {"dataset": data.describe(dataset), "class_names": ["NonCOVID", "COVID", "Pneumonia"]}

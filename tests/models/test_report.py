@@ -204,11 +204,14 @@ def test_figure_five_comes_with_its_numbers(world: Path, tmp_path: Path) -> None
     folder.mkdir()
     Image.new("RGB", (20, 10)).save(folder / "figure-5.png")
     measured = {"images": 9, "inside": 0.61, "interval": [0.5, 0.7], "even_heat": 0.3}
-    (folder / "metrics.json").write_text(json.dumps({"a-0": measured, "b-0": {"images": 0, "inside": None}}))
+    seen = {**measured, "transductive": True}
+    figures = {"a-0": measured, "b-0": {"images": 0, "inside": None}, "c-0": seen}
+    (folder / "metrics.json").write_text(json.dumps(figures))
     make(world, tmp_path / "out", f"--gradcam={folder}")
     text = (tmp_path / "out" / "report.md").read_text()
     assert "| a-0 | 9 | 0.61 (0.50–0.70) | 0.30 |" in text
     assert "| b-0 | 0 | undefined |" in text
+    assert "| c-0 (transductive) | 9 |" in text
     assert (tmp_path / "out" / "figures" / "figure-5.png").read_bytes() == (folder / "figure-5.png").read_bytes()
     assert "data:image/png;base64," in (tmp_path / "out" / "index.html").read_text()
 
@@ -268,7 +271,7 @@ def test_a_transductive_run_is_marked_wherever_it_stands(world: Path, tmp_path: 
     assert len(marked) >= 6  # results, runs, thresholds, sources, cost, encoders, shortcuts
     assert not re.findall(r"^\| crnet-random \|", text, flags=re.MULTILINE)
     assert "crnet-imagenet | crnet-random (transductive) |" in text  # pairs
-    assert "Transductive: the pretraining saw pictures of val and test" in text
+    assert "Transductive: pictures of val or test were seen" in text
     assert "(transductive) [seed 1]" in text
     page = (tmp_path / "out" / "index.html").read_text()
     assert re.search(r">crnet-random \(transductive\)<", page)
