@@ -9,7 +9,7 @@ from curation.terms import DATE
 
 DASHES = dict.fromkeys(map(ord, "‐‑‒–—−"), "-")
 ABBREVIATIONS = re.compile(
-    r"\b(?:fig|figs|no|nos|vs|al|e\.g|i\.e|approx|dr|st|pt|pts|ca|resp|suppl|ref|jan|feb|mar|apr|jun|jul|aug|"
+    r"\b(?:fig|figs|no|nos|vs|al|e\.g|i\.e|approx|dr|st|pt|pts|ca|resp|suppl|ref|neg|pos|jan|feb|mar|apr|jun|jul|aug|"
     r"sep|sept|oct|nov|dec)\.$",
     re.I,
 )

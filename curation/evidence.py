@@ -200,7 +200,7 @@ def read(text: str) -> Verdict:
         suspected = suspected or (sentence if "suspected" in found else "")
     if not covid and early(text):
         other = other or next((s for s in said if early(s)), text)
-    if covid and early(text):
+    if covid and (early(text) or (terms.APART.search(text) and terms.PLAIN.search(text))):
         return Verdict(doubt=covid)
     if suspected and not covid and not other and terms.CONFIRMED.search(text):
         covid = suspected
@@ -247,9 +247,10 @@ def _name(before: str, after: str) -> str:
     if terms.DURING_BEFORE.search(before):
         return "covid" if terms.PERSONAL.search(after) else "aside"
     if time:
-        if terms.TREATED.search(time["what"] or after):
+        what = time["what"] or ""
+        if terms.TREATED.search(what or after):
             return "covid"
-        return "suspected" if terms.NEAR.search(time["what"]) or terms.NEAR.search(after) else "other"
+        return "suspected" if terms.NEAR.search(what) or terms.NEAR.search(after) else "other"
     if negative:
         return "suspected" if negative["doubtful"] or terms.FIRST.search(negative["kind"]) else "other"
     if terms.SUSPECTED_AFTER.search(after):

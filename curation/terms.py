@@ -61,10 +61,15 @@ OTHER = re.compile(
 NON_COVID = re.compile(r"non[\s-]*(?:covid(?:[\s-]*19)?|sars[\s-]*cov[\s-]*2|2019[\s-]*ncov|ncp)", FLAGS)
 
 DENIED_BEFORE = re.compile(
-    r"(?:\bnot?\b(?: [\w-]+){0,3}|\bwithout(?: [\w-]+){0,3}|\bnegative (?:\w+ ){0,4}(?:for|of|to|on)(?: \w+){0,2}|"
-    r"\bexclud\w+(?: \w+){0,4}|\brul(?:e|ed|ing) out(?: \w+){0,4}|\b(?:free|absence) (?:of|from)(?: \w+){0,2}|"
-    r"\bnever(?: \w+){0,3}|\bneither(?: \w+){0,3}|\bnon|\bother than(?: \w+){0,2}|\bunrelated to(?: \w+){0,2}|"
-    r"\b(?:mimic|simulat|resembl|masquerad|mistaken|misdiagnos|misinterpret)\w*(?: \w+){0,3}|"
+    r"(?:\bnot?\b(?: [\w-]+){0,3}|\bwithout(?: [\w-]+){0,3}|"
+    r"\bneg(?:ative|\.)? (?:\w+ ){0,4}(?:for|of|to|on)(?: \w+){0,2}|"
+    r"\b(?:no|without|nor|absence of)\b(?: [\w-]+){1,4}(?:, [\w-]+(?: [\w-]+){0,2}){0,4},? (?:or|nor)"
+    r"(?: [\w-]+){0,2}|"
+    r"(?<!was )(?<!were )(?<!been )\b(?:exclud\w+|rul(?:e|ed|ing) out)(?! and\b)(?: \w+){0,4}|"
+    r"\b(?:free|absence) (?:of|from)(?: \w+){0,2}|"
+    r"\b(?:never|none|nobody|no one)(?: \w+){0,4}|\bneither(?: \w+){0,3}|\bnon|\bother than(?: \w+){0,2}|"
+    r"\bunrelated to(?: \w+){0,2}|"
+    r"\b(?:mimic|simulat|resembl|masquerad|mistaken|taken for|misdiagnos|misinterpret)\w*(?: \w+){0,3}|"
     r"\brather than(?: \w+){0,2}|\b(?:distinguish|differentiat)\w*(?: \w+){0,4} from(?: \w+){0,3}|"
     r"\bunlike(?: \w+){0,2})[\s-]*(?:the |a |an )?$",
     FLAGS,
@@ -72,7 +77,8 @@ DENIED_BEFORE = re.compile(
 """text just before a name that takes it away from the person shown"""
 
 COMPARED_BEFORE = re.compile(
-    r"(?:\b(?:compared|comparison|contrast) (?:with|to)(?: \w+){0,4}|\bversus(?: \w+){0,2}|\bvs\.?(?: \w+){0,2})"
+    r"(?:\b(?:compared|comparison|contrast|opposed) (?:with|to)(?: \w+){0,4}|"
+    r"\bversus(?: \w+){0,2}|\bvs\.?(?: \w+){0,2})"
     r"[\s-]*(?:the |a |an )?$",
     FLAGS,
 )
@@ -91,14 +97,17 @@ NEGATIVE_BEFORE = re.compile(
 """"negative SARS-CoV-2 test"; but "PCR-negative COVID-19" and a false or first negative leave it open"""
 
 DENIED_AFTER = re.compile(
-    r"^[\s):=-]*(?:\(\s*(?:-|neg\w*)(?:\s*ve)?\s*\)|-\s?ve\b|"
+    r"^[\s):=-]*(?:(?:na[iï]ve|unaffected|uninfected|unexposed)\b|\(\s*(?:-|neg\w*)(?:\s*ve)?\s*\)|-\s?ve\b|"
     r"(?:(?:infection|pneumonia|virus|by|of|on|the|and|in|had|has|been|was|were|is|are|twice|\d+|"
-    r"c[ao]mes?|back|out|turned|return\w*|remain\w*|stayed|again|all|both|always|\w+ly|consecutive|"
+    r"c[ao]mes?|could|can|be|back|out|turned|return\w*|remain\w*|stayed|again|all|both|always|\w+ly|consecutive|"
     r"times?|or|other|common|respiratory|virus(?:es)?|viral|pathogens?|bacteri\w+|infections?|influenza|parainfluenza|"
     rf"adenovirus|rsv|mycoplasma|[ab]|repeated(?:ly)?|detection|status|{TEST})[\s,/:(=-]+){{0,10}}"
-    r"(?:neg(?:ative)?\b(?! (?:for|of) )|excluded\b|ruled out\b|-\s*\)|"
+    r"(?:neg(?:ative)?\b"
+    r"(?! (?:for|of|(?:chest |initial |thoracic )*(?:ct|x-?ray|radiograph\w*|imaging))\b)|excluded\b|"
+    r"ruled out\b|-\s*\)|"
     r"(?:could |can |did )?not (?:be )?(?:detect\w*|confirmed|found|suspected|infected|shown?)\b|"
-    r"absent\b|undetect\w+\b|free (?:controls?|patients?|subjects?)\b)|"
+    r"absent\b|refuted\b|dis(?:proved|proven|missed|carded)\b|"
+    r"improbable\b|undetect\w+\b|free (?:controls?|patients?|subjects?)\b)|"
     rf"(?:(?!with\b|despite\b|who|but\b|and\b|patients?\b|cases?\b|in\b)\w+[\s-]+){{0,2}}(?:{TEST})\b"
     r"(?:[\s,:-]+(?!positive|in\b|with\b|but\b|patients?|showed)[\w-]+){0,7}?[\s,:(-]+(?:negative|undetect\w+)\b)",
     FLAGS,
@@ -117,7 +126,7 @@ POSITIVE_LATER = re.compile(
 
 CONTACT_BEFORE = re.compile(
     r"\b(?:contacts?|contacted|expos\w+|relatives?|family members?|wife|husband|spouse|son|daughter|mother|father|"
-    r"brother|sister|parents?|colleagues?|neighbou?rs?|car(?:ed|ing|er|egiver)) "
+    r"brother|sister|parents?|colleagues?|(?:room|flat|class)mates?|co-?workers?|neighbou?rs?|car(?:ed|ing|er|egiver)) "
     r"(?:(?!infected|diagnosed|confirmed)\w+ ){0,2}?"
     r"(?:of|with|to|for|had|has|was|were|developed|tested)(?:[\s-]+(?!and\b|was\b|were\b|then\b|developed|contracted)[\w-]+){0,5}[\s-]*$",
     FLAGS,
@@ -125,7 +134,7 @@ CONTACT_BEFORE = re.compile(
 """the name belongs to somebody the person shown has met"""
 
 TIME_BEFORE = re.compile(
-    r"\b(?:before|prior to|preceding|antedating|pre)[\s-]*(?:the |a |an |his |her |their )?(?P<what>(?:\w+ ){0,3})$",
+    r"\b(?:(?:before|prior to|preceding|antedating) (?:the |an? |his |her |their )?(?P<what>(?:\w+ ){0,3})|pre[\s-]*)$",
     FLAGS,
 )
 NEAR = re.compile(
@@ -146,27 +155,35 @@ PERSONAL = re.compile(
 """after "during COVID-19": a person's illness, not the time everybody lived in"""
 
 SUSPECTED_BEFORE = re.compile(
-    r"\b(?:suspect\w*|suspicious|possibl[ey]|probabl[ey]|presum\w+|highly suggestive|suggest\w*|likely|query|"
-    r"under investigation|puis?|differential\w*|might be|may be|could be|consider\w*|concern\w*|rule out|typical of|"
+    r"\b(?:suspect\w*|suspicio\w+|point\w* (?:to|towards?)|"
+    r"possibl[ey]|probabl[ey]|presum\w+|highly suggestive|suggest\w*|likely|query|"
+    r"under investigation|puis?|unknown|await\w*|fear\w*|pitfalls?|equivocal|question of|look-?alikes?|confus\w*|"
+    r"overlap\w*|(?:read|reported|interpreted|regarded|taken|treated|thought|believed|assumed) (?:\w+ )?(?:as|to be)|"
+    r"differential\w*|might be|may be|could be|consider\w*|concern\w*|rule out|typical of|"
     r"(?:screen|test|evaluat|assess|investigat|examin|quarantin|isolat)\w* for|work-?up for|"
     r"(?:in(?:consistent|compatible) with|(?:a|non)-?typical (?:for|of)|un(?:usual|characteristic|typical) (?:for|of)|"
-    r"similar to|reminiscent of|non-?specific for|indeterminate for))"
+    r"similar\w* (?:to|with)|reminiscent of|non-?specific for|indeterminate for))"
     r"(?:[\s-]+[\w-]+){0,4}[\s-]*$|\?\s?$",
     FLAGS,
 )
 SUSPECTED_AFTER = re.compile(
     r"^[\s-]*(?:\?|(?:(?:infection|pneumonia|virus|disease|patients?|cases?|was|were|is|are|be|the)[\s,-]+){0,4}"
     r"(?:(?:be |to be )?(?:suspect\w*|possible)\b(?! (?!patient|case|infection|pneumonia|by|on|in)\w)|"
-    r"not (?:yet )?(?:been )?confirmed|unconfirmed|"
+    r"(?:ha[ds] )?not (?:yet )?(?:been )?(?:confirmed|proven|established|verified)|unconfirmed|(?:had |has )?(?:been )?"
+    r"(?:feared|thought|assumed)|(?:\w*status )?(?:unknown|undetermined)|"
     r"(?:(?:could |can |can)?not )(?:be |been )?"
     r"(?:excluded|ruled out)|(?:test |testing |rt[\s-]*pcr |pcr |results? )*(?:pending|awaited)\b|"
-    r"was considered|unlikely))",
+    r"was considered|"
+    r"(?:in|on|among) the (?:differential|list)|unlikely))",
     FLAGS,
 )
 ASIDE_AFTER = re.compile(
     r"^[\s-]*(?:(?:infection|virus|disease|patients?|cases?|close|negative)[\s,-]+){0,3}"
-    r"(?:contacts?|exposure|vaccin\w+|pandemics?|eras?|outbreaks?|epidemics?|crisis|lockdown\w*|waves?|surges?|"
-    r"screening|times|restrictions|guidelines?|protocols?)\b",
+    r"(?:(?:was|is|were) (?:spreading|emerging|circulating|endemic|prevalent|raging|rife)|"
+    r"contacts?|exposure|vaccin\w+|pandemics?|eras?|outbreaks?|epidemics?|crisis|lockdown\w*|waves?|surges?|"
+    r"screening|times|"
+    r"(?:free )?(?:wards?|units?|hospitals?(?! day)|cent(?:er|re)s?|clinics?|facilit\w+|zones?|areas?)|"
+    r"restrictions|guidelines?|protocols?)\b",
     FLAGS,
 )
 """the name is part of a time, a measure or another person's state"""
@@ -230,9 +247,12 @@ FINDING = re.compile(
 NORMAL = re.compile(
     r"\b(?:normal|unremarkable|clear|healthy)[\s-]+(?:(?:chest|thoracic|axial|initial|baseline|hrct|lung|pulmonary)[\s-]+)"
     r"{0,2}(?:ct|hrct|lungs?|scans?|images?|tomogra\w+|parenchyma|findings?|appearance|radiograph\w*)\b|"
-    r"\bno (?:abnormalit\w+|abnormal findings?)",
+    r"\bno (?:abnormalit\w+|abnormal findings?)|^\W*(?:normal|healthy|negative|(?:viral )?pneumonia|others?)\W*$",
     FLAGS,
 )
+PLAIN = re.compile(r"\b(?:normal|healthy)\W*(?:$|[(;,.)])", FLAGS)
+"""the name of a class, not of a finding"""
+
 NAME = COVID.pattern
 ALIAS_BEFORE = re.compile(rf"(?:{NAME})[^()]{{0,12}}\($", FLAGS)
 ALIAS_AFTER = re.compile(rf"^[^()]{{0,12}}\((?:{NAME})\)", FLAGS)
