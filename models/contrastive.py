@@ -51,7 +51,7 @@ class SslRecipe:
     hidden: int = 2048
     dim: int = 128
     splits: int = 4
-    """parts of a batch with batch-norm statistics of their own; the paper's 4 GPUs had 32 images each"""
+    """parts of a batch, over all processes, with batch norm of their own; the paper had 4 GPUs with 32 images each"""
     mask_same: bool = False
     """take older keys of a query's own image out of its negatives"""
     crop: float = 0.2

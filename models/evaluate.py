@@ -233,17 +233,21 @@ def main(
     write_text(out / "predictions.csv", table.to_csv(index=False, lineterminator="\n"))
     write_text(out / "embedding.csv", points.to_csv(index=False, lineterminator="\n"))
     write_json(out / "metrics.json", metrics.Metrics(summary).to_json())
-    write_json(out / "headline.json", headline(summary["test"]))
+    write_json(out / "headline.json", headline(summary["test"], summary["transductive"]))
     log.info("%s: %s", out, "; ".join(described(summary["test"]["at_half"])))
 
 
-def headline(test: dict[str, Any]) -> dict[str, float | None]:
-    """Test figures at 0.5, the AUC's interval and the calibration error: one short line per model in `dvc metrics`."""
+def headline(test: dict[str, Any], transductive: bool = False) -> dict[str, float | bool | None]:
+    """Test figures at 0.5, the AUC's interval and the calibration error: one short line per model in `dvc metrics`.
+
+    ``transductive`` stands beside them where it is so: figures without it are of unseen pictures.
+    """
     at_half = test["at_half"]
     low, high = at_half["intervals"]["auc"]
     found = {"auc": at_half["auc"], "auc_low": low, "auc_high": high}
     found |= {name: at_half[name] for name in metrics.NAMES if name != "auc"} | {"ece": test["calibration"]["ece"]}
-    return {name: None if value is None else round(float(value), 4) for name, value in found.items()}
+    short = {name: None if value is None else round(float(value), 4) for name, value in found.items()}
+    return {**short, "transductive": True} if transductive else short
 
 
 def described(test: dict[str, Any]) -> list[str]:

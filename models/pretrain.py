@@ -78,7 +78,7 @@ def main(
     temperature: float = typer.Option(0.2),
     hidden: int = typer.Option(2048, help="units of the head"),
     dim: int = typer.Option(128, help="length of queries and keys"),
-    splits: int = typer.Option(4, help="parts of a batch with batch-norm statistics of their own"),
+    splits: int = typer.Option(4, help="parts of a batch, over all processes, with batch-norm statistics of their own"),
     mask_same: bool = typer.Option(False, help="no older keys of the same image among the negatives"),
     crop: float = typer.Option(0.2, help="smallest area of a crop, as a share"),
     flip: float = typer.Option(0.5),

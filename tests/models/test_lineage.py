@@ -116,6 +116,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory, here: Path) -> Path:
 def test_the_transductive_mark_reaches_every_result(here: Path, chain: Path, tmp_path: Path, init: str) -> None:
     assert tune(here, tmp_path / "net", init.format(chain)) == 0
     assert evaluated(here, tmp_path / "net", tmp_path / "out")["transductive"] is True
+    assert json.loads((tmp_path / "out" / "headline.json").read_text())["transductive"] is True  # for dvc metrics
     start = card_of(tmp_path / "net")["start"]
     assert start["kind"] == "encoder" and start["dataset"]["split_hash"]
     assert "training pictures" in card_of(tmp_path / "net")["licence"].partition("initial weights: ")[2]
