@@ -117,7 +117,7 @@ def look(image: np.ndarray) -> Look:
 
 def _places(image: np.ndarray) -> tuple[list[Box], np.ndarray]:
     """Lines of marks, and how sure the network is of every pixel (float32 H x W)."""
-    chance = artifacts.chances(image)
+    chance = artifacts.glance(image)
     return _rows_of_marks(chance > SEEN), chance
 
 

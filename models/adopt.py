@@ -67,7 +67,9 @@ def adopt(folder: Path, dataset: covidct.Dataset, out: Path, replicates: int, se
     evaluated, trained = out / "evaluate" / folder.name, out / "finetune" / folder.name
     write_text(evaluated / "predictions.csv", table.to_csv(index=False, lineterminator="\n"))
     write_json(evaluated / "metrics.json", metrics.Metrics(summary).to_json())
-    write_json(evaluated / "headline.json", headline(metrics.Metrics(summary).to_json()["test"]))
+    write_json(
+        evaluated / "headline.json", headline(metrics.Metrics(summary).to_json()["test"], summary["transductive"])
+    )
     trained.mkdir(parents=True, exist_ok=True)
     for file in (card_file, history):
         shutil.copyfile(file, trained / file.name)

@@ -113,10 +113,13 @@ def against_others(
     return rows
 
 
-def predictions(subset: Subset, scores: np.ndarray, threshold: float) -> pd.DataFrame:
-    """One row per image: who, where from, truth, P(COVID) and what is called at the chosen threshold."""
+def predictions(subset: Subset, scores: np.ndarray, threshold: float, *, seen: bool = False) -> pd.DataFrame:
+    """One row per image: who, where from, truth, P(COVID) and what is called at the chosen threshold.
+
+    ``seen``: the network saw pictures of val or test in training; a column `transductive` says so.
+    """
     records = subset.records
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "image_id": records["image_id"],
             "patient_id": records["patient_id"],
@@ -128,6 +131,7 @@ def predictions(subset: Subset, scores: np.ndarray, threshold: float) -> pd.Data
             "called": (scores >= threshold).astype(int),
         }
     )
+    return table.assign(transductive="true") if seen else table
 
 
 def evaluate(
@@ -157,13 +161,14 @@ def summarise(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Predictions table and metrics of P(COVID) for ``val`` and ``test``, in the order of their records."""
     threshold = chosen_threshold(card)
-    tables = [predictions(getattr(dataset, name), values, threshold) for name, values in scores.items()]
+    seen = transductive(card)
+    tables = [predictions(getattr(dataset, name), values, threshold, seen=seen) for name, values in scores.items()]
     data.check_classes(torch.from_numpy(dataset.test.labels.copy()), "test")
     recipe = card["recipe"]
     summary: dict[str, Any] = {
         "positive": "COVID",
         "model": {name: recipe.get(name) for name in ("backbone", "init", "frozen", "rotation", "seed", "epochs")},
-        "transductive": transductive(card),
+        "transductive": seen,
         "dataset": data.describe(dataset),
         "threshold": threshold,
         "test": report(dataset.test, scores["test"], threshold, replicates=replicates, seed=seed),

@@ -57,6 +57,17 @@ def test_a_coloured_mark_in_a_grey_picture_is_found() -> None:
     assert find(shown)[100:106, 60:90].mean() > 0.9
 
 
+@pytest.mark.parametrize("tint", [(1.12, 0.98, 0.9), (0.9, 1.0, 1.1)])
+def test_a_tint_is_no_mark_and_a_mark_in_a_tinted_picture_is_found(tint: tuple[float, float, float]) -> None:
+    base = clean(1)
+    shown = np.clip(base[..., None] * np.array(tint), 0, 255).astype(np.uint8)
+    assert artifacts.coloured(shown).max() < artifacts.COLOUR < np.ptp(shown.astype(int), axis=2).max()
+    assert find(shown).mean() < 0.01
+    shown[100:106, 60:90] = (255, 40, 40)
+    assert find(shown)[100:106, 60:90].mean() > 0.9
+    assert not artifacts.coloured(base).any()
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31), st.booleans())
 def test_repair_leaves_everything_outside_the_mask_bit_identical(seed: int, colour: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,21 @@ def test_predictions_and_metrics(trained: tuple[Path, Path], tmp_path: Path) -> 
     assert short["auc"] == round(summary["test"]["at_half"]["auc"], 4)
     assert short["auc_low"] <= short["auc"] <= short["auc_high"]
     assert set(short) == {*metrics.NAMES, "auc_low", "auc_high", "ece"}
+
+
+def test_transductive_models_are_marked_in_every_file(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, model = trained
+    shutil.copytree(model, tmp_path / "model")
+    card = json.loads((model / "card.json").read_text())
+    start = {"dataset": {**card["dataset"], "transductive": True}}
+    (tmp_path / "model" / "card.json").write_text(json.dumps({**card, "start": start}))
+    result = run(folder, tmp_path / "model", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    for name in ("metrics.json", "headline.json"):
+        assert json.loads((tmp_path / "out" / name).read_text())["transductive"] is True
+    assert pd.read_csv(tmp_path / "out" / "predictions.csv")["transductive"].all()
+    assert run(folder, model, tmp_path / "plain").exit_code == 0
+    assert "transductive" not in pd.read_csv(tmp_path / "plain" / "predictions.csv").columns
 
 
 def test_the_encoder_is_mapped_before_and_after(trained: tuple[Path, Path], tmp_path: Path) -> None:
