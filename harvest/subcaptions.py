@@ -23,6 +23,11 @@ SIDES = re.compile(
     r"(?:\s*[:)]|\s*,|\s+(?:shows?|is|depicts?)\b)\s*",
     re.I,
 )
+CLOSED = re.compile(
+    r"\s*(?:[.;)]|$|(?:of|in|from|with|without|at|on|after|before|obtained|acquired|taken|showing|demonstrating|"
+    r"images?|scans?|slices?|views?|windows?)\b)"
+)
+"""what follows the last of marks that stand behind their texts: "a lung (A), a heart (B) of one patient" """
 ITEM = re.compile(r"[A-Za-z]")
 RANGE = re.compile(r"([A-Za-z])\d?'?\s*(?:[-–—]|to)\s*([A-Za-z])", re.I)
 
@@ -31,18 +36,26 @@ RANGE = re.compile(r"([A-Za-z])\d?'?\s*(?:[-–—]|to)\s*([A-Za-z])", re.I)
 class Mark:
     start: int
     end: int
+    """behind the mark and the punctuation that belongs to it"""
     names: tuple[str, ...]
+    shut: int
+    """behind the mark itself"""
 
 
 def split_caption(text: str) -> dict[str, str]:
     """Text of each panel by its letter (or side); empty where the caption names no panels."""
     for pattern in (BRACKETED, MARKED, BARE):
-        marks = in_order([Mark(m.start(), m.end(), letters(m["letters"])) for m in pattern.finditer(text)])
+        marks = in_order([_mark(m, letters(m["letters"])) for m in pattern.finditer(text)])
         if sum(len(mark.names) for mark in marks) >= 2 or (pattern is BRACKETED and marks and marks[0].names == ("A",)):
             return texts(text, marks)
-    sides = [Mark(m.start(), m.end(), (side(m["letters"]),)) for m in SIDES.finditer(text)]
+    sides = [_mark(m, (side(m["letters"]),)) for m in SIDES.finditer(text)]
     unique = {mark.names[0] for mark in sides}
     return texts(text, sides) if len(unique) >= 2 and len(unique) == len(sides) else {}
+
+
+def _mark(found: re.Match[str], names: tuple[str, ...]) -> Mark:
+    bracket = re.compile(r"\s*\)").match(found.string, found.end("letters"))
+    return Mark(found.start(), found.end(), names, bracket.end() if bracket else found.end())
 
 
 def letters(text: str) -> tuple[str, ...]:
@@ -80,7 +93,8 @@ def texts(text: str, marks: list[Mark]) -> dict[str, str]:
     """What each mark covers: what follows it, or what goes before it where marks close their phrase."""
     before = text[: marks[0].start].rstrip()
     closing = bool(before) and before[-1] not in ".;:" and not text[marks[0].end :].lstrip()[:1].isupper()
-    closing = closing and marks[0].start > 0 and bool(re.match(r"\s*(?:[,;.]|and\b|$)", text[marks[0].end :]))
+    closing = closing and bool(re.match(r"\s*(?:[,;.]|and\b|$)", text[marks[0].shut :]))
+    closing = closing and bool(CLOSED.match(text, marks[-1].shut))
     result: dict[str, str] = {}
     for mark, part in zip(marks, pieces(text, marks, closing), strict=True):
         for name in mark.names:

@@ -60,3 +60,23 @@ def test_letters_of_a_mark() -> None:
 def test_any_text_splits_without_error_into_parts_of_itself(text: str) -> None:
     for name, part in split_caption(text).items():
         assert name and part and part in text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "CT of COVID-19 (a), influenza (b), and a control (c).",
+            {"A": "CT of COVID-19", "B": "influenza", "C": "a control"},
+        ),
+        ("Axial CT (A), coronal CT (B) of a patient", {"A": "Axial CT", "B": "coronal CT"}),
+        (
+            "On admission (A), on day 5 (B), at discharge (C). Arrows: lesions.",
+            {"A": "On admission", "B": "on day 5", "C": "at discharge"},
+        ),
+        ("Chest CT images (A), axial view; (B), coronal view.", {"A": "axial view", "B": "coronal view."}),
+        ("(A), day 1, (B), day 5.", {"A": "day 1", "B": "day 5."}),
+    ],
+)  # fmt: skip
+def test_a_comma_behind_the_letter_does_not_shift_the_texts(text: str, expected: dict[str, str]) -> None:
+    assert split_caption(text) == expected
