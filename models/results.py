@@ -241,7 +241,7 @@ def _differs(result: Result) -> list[str]:
         notes.append("SSL: " + ", ".join(_unlike(ssl, PRETRAINING) + stated))
     if result.transductive:
         notes.append("pictures of val or test were seen on the way to its first weights (transductive)")
-    return notes
+    return notes + [str(note) for note in result.card.get("metrics", {}).get("notes", [])]
 
 
 def weights_in_words(init: str) -> str:

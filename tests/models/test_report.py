@@ -279,6 +279,17 @@ def test_a_transductive_run_is_marked_wherever_it_stands(world: Path, tmp_path: 
     assert table.loc[table["transductive"], ["run", "seed"]].to_numpy().tolist() == [["crnet-random", 1]]
 
 
+def test_a_val_split_of_one_class_is_told_in_the_tables(world: Path) -> None:
+    found, _ = results.collect(
+        world / "evaluate", world / "finetune", describe(covidct.load(world / "dataset"))["split_hash"]
+    )
+    first = found[0]
+    note = "val holds COVID only: AUC undefined, the epoch was chosen by loss, threshold 0.5 was not chosen"
+    card = {**first.card, "metrics": {**first.card["metrics"], "notes": [note]}}
+    assert note in results.differs(results.Group("x", (replace(first, card=card),)))
+    assert note not in results.differs(results.Group("x", (first,)))
+
+
 def test_what_differs_is_looked_for_in_every_seed(world: Path) -> None:
     found, _ = results.collect(
         world / "evaluate", world / "finetune", describe(covidct.load(world / "dataset"))["split_hash"]
