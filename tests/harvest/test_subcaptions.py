@@ -56,7 +56,7 @@ def test_letters_of_a_mark() -> None:
     assert letters("A1") == ("A",)
 
 
-@given(st.text(alphabet="ABCDabc().,;:–- left right upper 12", max_size=200))
+@given(st.text(alphabet="ABCDabci()[].,;:/–- left right upper and panel 12", max_size=200))
 def test_any_text_splits_without_error_into_parts_of_itself(text: str) -> None:
     for name, part in split_caption(text).items():
         assert name and part and part in text
@@ -80,3 +80,59 @@ def test_any_text_splits_without_error_into_parts_of_itself(text: str) -> None:
 )  # fmt: skip
 def test_a_comma_behind_the_letter_does_not_shift_the_texts(text: str, expected: dict[str, str]) -> None:
     assert split_caption(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Axial (A) and coronal (B) chest CT images of a man.", {"A": "Axial", "B": "coronal"}),
+        ("Axial (left) and coronal (right) CT images show opacities.", {"left": "Axial", "right": "coronal"}),
+        (
+            "CT scan in patient with COVID-19 (A) and non-COVID-19 (B) pneumonia.",
+            {"A": "CT scan in patient with COVID-19", "B": "non-COVID-19"},
+        ),
+        ("Chest CT shows (A) an opacity and (B) a consolidation.", {"A": "an opacity", "B": "a consolidation."}),
+        (
+            "Lung window (A) and mediastinal window (B). (C) Follow-up.",
+            {"A": "Lung window", "B": "mediastinal window", "C": "Follow-up."},
+        ),
+        ("COVID-19 (A), influenza (B), (C) normal", {"A": "COVID-19", "B": "influenza", "C": "normal"}),
+    ],
+)
+def test_marks_behind_their_texts_whatever_follows_the_last(text: str, expected: dict[str, str]) -> None:
+    assert split_caption(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("(A)-(C): COVID-19; (D)-(F): normal", dict.fromkeys("ABC", "COVID-19") | dict.fromkeys("DEF", "normal")),
+        ("(A) to (C) COVID-19; (D) normal", dict.fromkeys("ABC", "COVID-19") | {"D": "normal"}),
+        (
+            "Chest CT (A–C) of a man. (A) Day 1. (B) Day 3. (C) Day 5.",
+            {"A": "Day 1.", "B": "Day 3.", "C": "Day 5."},
+        ),
+        ("(A) (B) Day 1. (C) (D) Day 7.", dict.fromkeys("AB", "Day 1.") | dict.fromkeys("CD", "Day 7.")),
+        ("(A), (B) Day 1. (C) Day 7.", dict.fromkeys("AB", "Day 1.") | {"C": "Day 7."}),
+        ("A and B, axial. C, coronal.", dict.fromkeys("AB", "axial.") | {"C": "coronal."}),
+        ("A/B: day 1; C/D: day 7.", dict.fromkeys("AB", "day 1") | dict.fromkeys("CD", "day 7.")),
+        ("a, b Axial CT. c, d Coronal CT.", dict.fromkeys("AB", "Axial CT.") | dict.fromkeys("CD", "Coronal CT.")),
+        ("a, b, c Axial CT. d Coronal CT.", dict.fromkeys("ABC", "Axial CT.") | {"D": "Coronal CT."}),
+        (
+            "Panel A: axial. Panel B: coronal. Panels C and D: later.",
+            {"A": "axial.", "B": "coronal."} | dict.fromkeys("CD", "later."),
+        ),
+        ("Panel A shows axial CT. Panel B shows coronal CT.", {"A": "axial CT.", "B": "coronal CT."}),
+        ("[A] Axial. [B] Coronal.", {"A": "Axial.", "B": "Coronal."}),
+        ("(i) axial; (ii) coronal; (iii) sagittal.", {"I": "axial", "II": "coronal", "III": "sagittal."}),
+        ("The first row shows COVID-19; the second row shows CAP.", {"first row": "COVID-19", "second row": "CAP."}),
+        ("(A, left) x-ray; (A, right) CT; (B) MRI.", {"A": "x-ray; (A, right) CT", "B": "MRI."}),
+        ("(A) Day 1. (C) Day 5. (D) Day 7.", {"A": "Day 1.", "C": "Day 5.", "D": "Day 7."}),
+    ],
+)
+def test_marks_in_all_their_forms(text: str, expected: dict[str, str]) -> None:
+    assert split_caption(text) == expected
+
+
+def test_letters_of_words_are_no_panels() -> None:
+    assert split_caption("CT of patient A. Vitamin B and C were given.") == {}
