@@ -66,6 +66,7 @@ def container(facts: Mapping[str, Any]) -> dict[str, str | float]:
     }
     for name in ("progressive", "interlace", "palette", "gamma"):
         row[name] = float(facts[name])
+    row |= {f"says {key}": text for key, text in facts.get("texts", {}).items()}
     return row | {f"has {name}": 1.0 for name in facts["blocks"]}
 
 
