@@ -33,6 +33,7 @@ from covidct.checks import (
 from covidct.checks.model import KINDS, SEVERITIES, AuditError, Finding, Folder
 from covidct.commands import new_app
 from covidct.files import write_json, write_text
+from covidct.fingerprint import fingerprint
 
 log = logging.getLogger(__name__)
 LEVELS = ("error", "warning", "note", "never")
@@ -89,17 +90,23 @@ def order(findings: list[Finding]) -> list[Finding]:
 
 
 def result(folder: Folder, findings: list[Finding]) -> dict[str, Any]:
-    """What the JSON holds."""
-    standing = [f for f in findings if not f.suppressed]
-    counts = {level: sum(f.severity == level for f in standing) for level in SEVERITIES}
+    """What the JSON holds; ``dataset`` ties it to these very files, for the gate of `covidct release`."""
     return {
         "layout": folder.layout,
         "images": len(folder.items),
-        "counts": counts | {"suppressed": len(findings) - len(standing)},
+        "dataset": fingerprint(folder.root, {item.path for item in folder.items}),
+        "counts": count(findings),
         "findings": [finding.as_dict() for finding in findings],
         "metrics": folder.metrics,
         "not_checked": folder.not_checked,
     }
+
+
+def count(findings: list[Finding]) -> dict[str, int]:
+    """Findings by severity, those let stand apart."""
+    standing = [f for f in findings if not f.suppressed]
+    counts = {level: sum(f.severity == level for f in standing) for level in SEVERITIES}
+    return counts | {"suppressed": len(findings) - len(standing)}
 
 
 def failing(findings: list[Finding], level: str) -> int:
@@ -182,7 +189,7 @@ def main(
         raise typer.Exit(2) from error
     if not quiet:
         table(findings, under)
-    counts = result(under, findings)["counts"]
+    counts = count(findings)
     log.info("audit: %d images: %s", len(under.items), ", ".join(f"{number} {word}" for word, number in counts.items()))
     if number := failing(findings, fail_on):
         log.error("audit: %d findings at level %s or above stand", number, fail_on)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from covidct.groups import text
+from covidct.groups import patients, text
 
 FIELDS = {"relabelled": "label", "moved": "split", "regrouped": "patient_id", "re-encoded": "sha256"}
 COLUMNS = ["change", "image_id", "before", "after", "reason"]
@@ -19,8 +19,8 @@ class ChangeError(ValueError):
 def compare(before: pd.DataFrame, after: pd.DataFrame, reasons: dict[str, str] | None = None) -> pd.DataFrame:
     """Rows of COLUMNS for every difference between two tables with image_id, label, split, patient_id, sha256.
 
-    reasons: image_id -> why. Raises ChangeError where an image leaves test without a reason, or enters train or val
-    after it was in test.
+    reasons: image_id -> why. Raises ChangeError where an image leaves test without a reason; what enters train or val
+    after it was in test, in this version before or an older one, is refused by `refuse_once_in_test`.
     """
     reasons = reasons or {}
     old, new = _indexed(before), _indexed(after)
@@ -40,18 +40,42 @@ def compare(before: pd.DataFrame, after: pd.DataFrame, reasons: dict[str, str] |
     return table
 
 
+def refuse_once_in_test(earlier: dict[str, pd.DataFrame], records: pd.DataFrame, published: bool = False) -> None:
+    """Raise ChangeError if anything that any earlier version had in test is in train or val: the image by its id, the
+    same picture under another id (sha256), or another picture of the same patient.
+
+    earlier: the splits of each version before, by name; columns as in ``compare``. published: the split is the source's
+    own, whose leaks are stated, not mended: an image whose id an earlier version had in train or val already is not
+    held against the picture and the patient it shares with test.
+    """
+    now = _indexed(records)
+    now = now[now["split"].isin(["train", "val"])]
+    for version, table in earlier.items():
+        old = _indexed(table)
+        tested = old[old["split"] == "test"]
+        hits = {"their id": pd.Series(now.index.isin(tested.index), index=now.index)}
+        for word, column in (("the picture (sha256)", "sha256"), ("the patient", "patient_id")):
+            hits[word] = now[column].isin(set(tested[column]) - {""})
+            if published:
+                hits[word] &= ~now.index.isin(old.index[old["split"].isin(["train", "val"])])
+        for word, hit in hits.items():
+            if not hit.any():
+                continue
+            first = now[hit].iloc[0]
+            raise ChangeError(
+                f"{int(hit.sum())} images once in test would be in train or val, known by {word} in {version}: "
+                f"e.g. {first.name} (patient {first['patient_id'] or 'unknown'}, now {first['split']}); build the "
+                "dataset with --earlier covidct/releases, so that test stays test, or hold them out"
+            )
+
+
 def _indexed(records: pd.DataFrame) -> pd.DataFrame:
     frame = pd.DataFrame({name: text(records, name) for name in ("image_id", *FIELDS.values())})
+    frame["patient_id"] = patients(records)
     return frame.set_index("image_id").sort_index()
 
 
 def _refuse(table: pd.DataFrame) -> None:
-    entered = table[(table["change"] == "moved") & (table["before"] == "test") & table["after"].isin(["train", "val"])]
-    if len(entered):
-        raise ChangeError(
-            f"{len(entered)} images once in test would be in train or val, e.g. {entered['image_id'].iloc[0]}; "
-            "build the dataset with --earlier and --line, so that test stays test"
-        )
     left = table[(table["before"] == "test") & table["change"].isin(["removed", "moved"]) & (table["reason"] == "")]
     if len(left):
         raise ChangeError(

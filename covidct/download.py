@@ -6,6 +6,7 @@ them, and ``repos/`` (pointers of repositories given by URL). Nothing gets its f
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import logging
 import os
@@ -14,14 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tqdm import tqdm
 
-from covidct import recipes, registry, stores
-from covidct.files import inside, sha256_file
+from covidct import pictures, recipes, registry, stores
+from covidct.files import inside, sha256_file, write_bytes
 from covidct.registry import Entry, Release, VersionError
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 FULL_CHECK = 1024**3
 """bytes up to which a cached version is hashed whole every time it is loaded; above, sizes are compared"""
 WORKERS = 8
+LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
+"""files that file managers leave anywhere"""
 ABANDONED = 24 * 3600
 """seconds after which a half-written file counts as left behind"""
 
@@ -93,8 +96,18 @@ def fetch(
             _sweep(place)
             _collect(release, wrong, place, remote)
             _assemble(release, place, folder)
+        _leave_manifest(release, folder)
     except stores.StoreError as error:
         raise FetchError(f"version {version}: {error}") from error
+    swapped = list(_unlike(folder))
+    if swapped and source is None:
+        raise FetchError(
+            f"version {version}: {len(swapped)} pictures of its recipe are not what was released, e.g. {swapped[0]} in "
+            f"{folder}; run `covidct fetch {version} --source DIR` with the folder that holds the right ones"
+        )
+    for file in swapped:
+        log.warning("%s: not the picture of the recipe, filled again", folder / file)
+        inside(folder, file).unlink()
     lacking = recipes.missing(folder)
     if lacking and source is not None:
         lacking = recipes.fill(folder, Path(source))
@@ -112,13 +125,57 @@ def versions(repo: str | Path | None = None, home: Path | str | None = None) -> 
 
 
 def verify(version: str, repo: str | Path | None = None, home: Path | str | None = None) -> list[str]:
-    """Problems of a version's cached files, each hashed; empty = all are what was released."""
+    """Problems of a version's cached files, each hashed, and files that are none of its; empty = all are what was
+    released. Pictures of a recipe are compared by their pixels. Raises VersionError."""
     place = home_folder(home)
     release = registry.read(version, repository_of(repo, place))
     folder = place / release.key
     if not folder.is_dir():
         return [f"{version}: not fetched yet (no {folder}); run `covidct fetch {version}`"]
-    return [f"{entry.path}: {_problem(folder, entry)}" for entry in _wrong(folder, release.entries, full=True)]
+    return problems(folder, release.entries)
+
+
+def problems(folder: Path, entries: Iterable[Entry]) -> list[str]:
+    """What in a folder is not what a manifest lists: damaged, missing or foreign files, and pictures of the folder's
+    recipe that are missing or others (by pixels). Raises PathError."""
+    entries = list(entries)
+    found = [f"{entry.path}: {_problem(folder, entry)}" for entry in _wrong(folder, entries, full=True)]
+    try:
+        described = [row["file"] for row in recipes.rows(folder)]
+        found += [
+            f"{file}: missing; its licence forbids handing it on: `covidct fetch VERSION --source DIR` fills it in"
+            for file in recipes.missing(folder)
+        ]
+        found += [f"{file}: not the picture that recipe.csv describes" for file in _unlike(folder, full=True)]
+    except (KeyError, TypeError, UnicodeError) as error:  # a damaged recipe.csv is told above
+        described = []
+        log.debug("%s: %s", folder / recipes.FILE, error)
+    known = {entry.path for entry in entries} | set(described) | {registry.MANIFEST}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if name not in known and (path.is_symlink() or not path.is_dir()) and path.name not in LITTER:
+            found.append(f"{name}: not part of this version; remove it")
+    return found
+
+
+def _unlike(folder: Path, full: bool | None = None) -> Iterator[str]:
+    """Files of the folder's recipe that are there but show other pixels. full: look also where all together are large
+    (None: not above FULL_CHECK)."""
+    there = [row for row in recipes.rows(folder) if inside(folder, row["file"]).is_file()]
+    size = sum(inside(folder, row["file"]).stat().st_size for row in there)
+    if not there or (full is None and size > FULL_CHECK):
+        return
+    with (folder / "records.csv").open(encoding="utf-8", newline="") as stream:
+        stated = {row["file"]: row["sha256"] for row in csv.DictReader(stream)}
+    for row in there:
+        path = inside(folder, row["file"])
+        if sha256_file(path) == stated.get(row["file"]):
+            continue  # the very bytes; decoding is only for a picture that another encoder wrote
+        try:
+            if recipes.pixel_hash(pictures.to_grey(pictures.open_picture(path))) != row["pixels"]:
+                yield row["file"]
+        except pictures.PictureError:
+            yield row["file"]
 
 
 def _wrong(folder: Path, entries: Iterable[Entry], full: bool | None = None) -> Iterable[Entry]:
@@ -247,6 +304,14 @@ def _assemble(release: Release, place: Path, folder: Path) -> None:
     finally:
         if made is not folder:
             shutil.rmtree(made, ignore_errors=True)
+
+
+def _leave_manifest(release: Release, folder: Path) -> None:
+    """The registered manifest beside the files, so that the folder can be verified by itself."""
+    content = (release.repository / registry.RELEASES / release.version / registry.MANIFEST).read_bytes()
+    target = folder / registry.MANIFEST
+    if not target.is_file() or target.read_bytes() != content:
+        write_bytes(target, content)
 
 
 def _git(arguments: list[str]) -> str:

@@ -3,21 +3,35 @@ patient is unknown (the whole figure, else the whole document)."""
 
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+UNKNOWN = frozenset({"?", "-", "--", "nan", "none", "null", "n/a", "na", "<na>", "unknown", "not stated"})
+"""words, in lower case, by which tables say that a patient is not known: never one person's name"""
 WHOLE_DOCUMENT = ("document",)
 WHOLE_FIGURE = ("figure",)
 
 
 def text(records: pd.DataFrame, column: str) -> pd.Series:
-    """A column as stripped text; absent column, None and NaN are ``""``."""
+    """A column as stripped text; absent column, None and NaN are ``""``.
+
+    Letters are composed (NFC): two spellings of one name that look the same are one.
+    """
     if column not in records:
         return pd.Series("", index=records.index, dtype=object)
     values = records[column]
-    return values.astype(object).where(values.notna(), "").astype(str).str.strip()
+    stripped = values.astype(object).where(values.notna(), "").astype(str).str.strip()
+    return stripped.map(lambda value: value if value.isascii() else unicodedata.normalize("NFC", value)).astype(object)
+
+
+def patients(records: pd.DataFrame) -> pd.Series:
+    """Patient of each row as text; ``""`` where the table has none, or only a word for *unknown* (``nan``, ``N/A``)."""
+    found = text(records, "patient_id")
+    return found.where(~found.str.lower().isin(UNKNOWN), "")
 
 
 def keys(records: pd.DataFrame, documents: bool = False) -> dict[str, pd.Series]:
@@ -25,7 +39,7 @@ def keys(records: pd.DataFrame, documents: bool = False) -> dict[str, pd.Series]
 
     ``documents`` also keeps each whole document together.
     """
-    patient = text(records, "patient_id")
+    patient = patients(records)
     document = text(records, "document_id")
     source = text(records, "source")
     basis = text(records, "patient_basis").str.lower()

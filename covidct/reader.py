@@ -6,6 +6,7 @@ Needs only the core packages; ``.torch()`` imports torch when it is called.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from covidct import download, licences, metrics, pictures, splits
+from covidct import download, licences, metrics, pictures, registry, splits
 from covidct.files import inside, sha256_file
 from covidct.records import SPLITS, read_records
 from covidct.registry import VersionError
 from covidct.summary import describe
+
+AGAIN = "run the stage `dataset` again, or fetch the version again"
 
 
 class DatasetError(ValueError):
@@ -90,12 +93,18 @@ class Subset:
         return ImageSet(self.root, self.records, transform, size, cache)
 
     def scores_in_order(self, scores: npt.ArrayLike | Mapping[str, float]) -> np.ndarray:
-        """Scores (float, N) in the order of ``records``, given in that order or by image_id. Raises DatasetError."""
+        """Scores (float, N) in the order of ``records``, given in that order or by image_id. Raises DatasetError.
+
+        A Series goes by its index, which must be the image ids; the default one (0, 1, …) means the order of records.
+        """
         ids = self.records["image_id"].tolist()
-        if isinstance(scores, pd.Series) and set(ids) <= set(scores.index):
-            scores = {str(key): float(value) for key, value in scores.items()}
+        if isinstance(scores, pd.Series):
+            scores = self._by_name(scores, ids)
         if not isinstance(scores, Mapping):
-            values = np.asarray(scores, dtype=float).ravel()
+            try:
+                values = np.asarray(scores, dtype=float).ravel()
+            except (TypeError, ValueError) as error:
+                raise DatasetError(f"scores: expected numbers, got {error}") from error
             if len(values) != len(ids):
                 raise DatasetError(f"scores: expected {len(ids)} for {self.name or 'the subset'}, got {len(values)}")
             return values
@@ -107,9 +116,25 @@ class Subset:
             )
         if unknown := set(scores) - set(ids):
             raise DatasetError(
-                f"scores: {len(unknown)} for images not in {self.name or 'the subset'}: {min(unknown)!r}"
+                f"scores: {len(unknown)} for images not in {self.name or 'the subset'}: {min(map(str, unknown))!r}"
             )
-        return np.array([float(scores[name]) for name in ids])
+        found = []
+        for name in ids:
+            try:
+                found.append(float(scores[name]))
+            except (TypeError, ValueError) as error:
+                raise DatasetError(f"scores: image {name!r}: expected a number, got {scores[name]!r}") from error
+        return np.array(found, dtype=float)
+
+    def _by_name(self, scores: pd.Series, ids: list[str]) -> Mapping[str, float] | npt.ArrayLike:
+        """A Series by its index; only one numbered by whole numbers that are no image ids is taken in its order."""
+        names = [str(key) for key in scores.index]
+        numbered = pd.api.types.is_integer_dtype(scores.index.dtype)
+        if numbered and (isinstance(scores.index, pd.RangeIndex) or not set(ids) & set(names)):
+            return scores.to_numpy()
+        if twice := sorted({name for name, count in Counter(names).items() if count > 1}):
+            raise DatasetError(f"scores: {twice[0]!r} stands twice in the index ({len(twice)} such); keep one")
+        return dict(zip(names, scores.tolist(), strict=True))
 
     def evaluate(
         self, scores: npt.ArrayLike | Mapping[str, float], threshold: float = 0.5, **options: Any
@@ -170,7 +195,7 @@ class Dataset(Subset):
         path = self.root / "splits" / f"{name}.csv"
         if name not in self.schemes:
             raise DatasetError(f"scheme {name!r}: expected one of {', '.join(self.schemes) or '(none here)'}")
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = _undamaged(path, lambda: pd.read_csv(path, dtype=str, keep_default_na=False))
         if "image_id" not in table or not {"split", "fold"} & set(table.columns):
             raise DatasetError(f"{path}: expected columns image_id and split (or fold), got {', '.join(table.columns)}")
         known = set(self.records["image_id"])
@@ -209,7 +234,19 @@ class Dataset(Subset):
         return splits.check(self.records)
 
     def verify(self) -> list[str]:
-        """Problems of the files on disk against the table's SHA-256; empty = every picture is what was released."""
+        """Problems of the files on disk; empty = every file is what was released.
+
+        A release (its folder has manifest.csv) is held against its manifest: table, splits and every other file too,
+        and files that do not belong to it are told. Any other folder: `problems`. Raises VersionError.
+        """
+        released = registry.manifest_of(self.root)
+        if released is None:
+            return self.problems()
+        entries, found = released
+        return found + download.problems(self.root, entries)
+
+    def problems(self) -> list[str]:
+        """Pictures that are missing or have another SHA-256 than the table says."""
         problems = []
         for row in self.records.itertuples():
             path = inside(self.root, str(row.file))
@@ -263,9 +300,20 @@ def open_folder(folder: Path) -> Dataset:
     if card.is_file():
         try:
             info = json.loads(card.read_text(encoding="utf-8"))
+            if not isinstance(info, dict):
+                raise ValueError(f"a {type(info).__name__}")
         except ValueError as error:
-            raise DatasetError(f"{card}: expected JSON, got {error}; run the stage `dataset` again") from error
-    return Dataset(folder, read_records(folder / "records.csv"), info)
+            raise DatasetError(f"{card}: expected a JSON object, got {error}; {AGAIN}") from error
+    table = folder / "records.csv"
+    return Dataset(folder, _undamaged(table, lambda: read_records(table)), info)
+
+
+def _undamaged(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """What ``read`` gives of a CSV. Raises DatasetError where the bytes of ``path`` are none."""
+    try:
+        return read()
+    except (UnicodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DatasetError(f"{path}: expected a CSV in UTF-8, got {str(error).strip()}; {AGAIN}") from error
 
 
 def _only(records: pd.DataFrame, columns: Mapping[str, str | list[str]]) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from typing import Any
 from covidct.files import PathError, inside, sha256_file
 
 RELEASES = Path("covidct") / "releases"
+MANIFEST = "manifest.csv"
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")
 
 
@@ -98,10 +99,39 @@ def read(version: str, repository: Path) -> Release:
     return Release(version, repository, facts, tuple(read_manifest(manifest)))
 
 
+def manifest_of(folder: Path) -> tuple[list[Entry], list[str]] | None:
+    """Files that a release's folder should hold, and problems of its manifest; None where it has no manifest.
+
+    A folder that lies where a repository registered it, or in the cache under its manifest's hash, is held against
+    that: a manifest changed along with its files does not pass. Raises VersionError (damaged manifest, registration).
+    """
+    own = folder / MANIFEST
+    whole = folder.resolve()
+    for repository in whole.parents:
+        for version in names(repository):
+            release = read(version, repository)
+            if (repository / str(release.facts.get("path", f"releases/{version}"))).resolve() != whole:
+                continue
+            if not own.is_file():
+                return list(release.entries), [f"{MANIFEST}: missing"]
+            same = sha256_file(own) == release.facts["manifest_sha256"]
+            return list(release.entries), [] if same else [f"{MANIFEST}: not the one registered as {version}"]
+    if not own.is_file():
+        return None
+    cached = re.search(r"-([0-9a-f]{12})$", whole.name)
+    other = cached is not None and not sha256_file(own).startswith(cached[1])
+    return read_manifest(own), [f"{MANIFEST}: not the one that was fetched"] if other else []
+
+
 def read_manifest(path: Path) -> list[Entry]:
     """Files of a manifest. Raises VersionError (a bad row, or a path that leaves the folder)."""
-    with path.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise VersionError(
+            f"{path}: expected a manifest, got {error}; restore it or fetch the version again"
+        ) from error
     entries = []
     for number, row in enumerate(rows, 2):
         try:

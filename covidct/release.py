@@ -23,6 +23,7 @@ import pandas as pd
 
 from covidct import card, changes, croissant, licences, page, recipes, registry, splits
 from covidct.files import inside, sha256_file, write_json, write_text
+from covidct.fingerprint import fingerprint
 from covidct.reader import Dataset, load
 from covidct.records import write_records
 
@@ -54,7 +55,7 @@ def read_reasons(path: Path | None) -> dict[str, str]:
         return {}
     if not path.is_file():
         raise ReleaseError(f"{path}: expected a CSV with columns image_id and reason, got no file")
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = _table(path, "save it as plain CSV")
     if missing := {"image_id", "reason"} - set(table.columns):
         raise ReleaseError(f"{path}: expected columns image_id and reason; missing: {', '.join(sorted(missing))}")
     return dict(zip(table["image_id"], table["reason"], strict=True))
@@ -84,8 +85,11 @@ def _order(number: str) -> tuple[int, ...]:
 
 
 def gate(dataset: Dataset, wish: Wish) -> tuple[str, dict[str, Any] | None]:
-    """What stands in the way of a release: violations, audit errors, checks not made. Returns the gate's words and the
-    findings. Raises ReleaseError unless ``wish.waive`` states why it goes out all the same."""
+    """What stands in the way of a release: violations, an audit of something else, its errors, checks not made.
+
+    Returns the gate's words and the findings. Raises ReleaseError unless ``wish.waive`` states why it goes out all the
+    same.
+    """
     stops = []
     if dataset.info.get("scheme") != "published" and (violations := dataset.check()):
         stops.append(f"the split is not disjoint: {violations[0]} ({len(violations)} such)")
@@ -94,12 +98,13 @@ def gate(dataset: Dataset, wish: Wish) -> tuple[str, dict[str, Any] | None]:
         stops.append("the audit was not run (covidct audit DIR --json FILE, then --audit FILE)")
     else:
         findings = _findings(wish.findings)
+        stops += _other_dataset(findings, dataset, wish.findings)
         rows = [row for row in findings["findings"] if not row.get("suppressed")]
         errors = [row for row in rows if row.get("severity") == "error"]
         stops += [
             f"audit error {row.get('kind')}: {', '.join(map(str, row.get('items', [])[:3]))}" for row in errors[:5]
         ]
-        stops += ["audit: personal data not checked (install tesseract)"] * _personal_unchecked(findings)
+        stops += _unchecked(findings)
     if stops and not wish.waive:
         raise ReleaseError("not released: " + "; ".join(stops) + '; mend it, or state --waive "reason"')
     if stops:
@@ -110,18 +115,34 @@ def gate(dataset: Dataset, wish: Wish) -> tuple[str, dict[str, Any] | None]:
 def _findings(path: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found["findings"], list):
-            raise TypeError("findings is no list")
+        if not isinstance(found["findings"], list) or not all(isinstance(row, dict) for row in found["findings"]):
+            raise TypeError("findings that are no list of objects")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReleaseError(f"{path}: expected the JSON of `covidct audit`, got {error}") from error
     return found
 
 
-def _personal_unchecked(findings: dict[str, Any]) -> bool:
-    unchecked = json.dumps(findings.get("not_checked", findings.get("metrics", {}).get("not_checked", [])))
-    return "personal" in unchecked or any(
-        row.get("kind") == "personal-data" and row.get("severity") == "not checked" for row in findings["findings"]
-    )
+def _other_dataset(findings: dict[str, Any], dataset: Dataset, path: Path) -> list[str]:
+    """Why these findings are not of this dataset as it is now; empty: they are."""
+    again = f"run `covidct audit {dataset.root} --json {path}` again"
+    stated = findings.get("dataset")
+    if not isinstance(stated, dict) or not stated.get("sha256"):
+        return [f"{path} does not say which files were audited (made by hand, or by an earlier covidct): {again}"]
+    own = fingerprint(dataset.root, [inside(dataset.root, file) for file in dataset.records["file"]])
+    if stated["sha256"] == own["sha256"]:
+        return []
+    return [
+        f"{path} is the audit of other files ({stated.get('pictures')} pictures, hash {str(stated['sha256'])[:12]}…; "
+        f"this dataset's {own['pictures']} pictures and table have {str(own['sha256'])[:12]}…): {again}"
+    ]
+
+
+def _unchecked(findings: dict[str, Any]) -> list[str]:
+    """Checks that the audit could not make, in words."""
+    stated = findings.get("not_checked") or {}
+    if isinstance(stated, dict):
+        return [f"audit: {name} not checked ({str(why)[:200]})" for name, why in sorted(stated.items())]
+    return [f"audit: not checked: {json.dumps(stated, ensure_ascii=False)[:200]}"]
 
 
 def build(folder: Path, repository: Path, wish: Wish) -> dict[str, Any]:
@@ -133,9 +154,10 @@ def build(folder: Path, repository: Path, wish: Wish) -> dict[str, Any]:
     if wish.images not in IMAGES:
         raise ReleaseError(f"images {wish.images!r}: expected one of {', '.join(IMAGES)}")
     dataset = load(folder)
-    if problems := dataset.verify():
+    if problems := dataset.problems():  # by its table: a folder made from an old release still has that one's manifest
         raise ReleaseError(f"{folder}: {len(problems)} pictures are not what the table says, e.g. {problems[0]}")
     words, findings = gate(dataset, wish)
+    _refuse_taken(wish.version, repository)
     previous = previous_of(wish.version, repository)
     registered = _registered(wish.version, repository)
     facts = {
@@ -161,6 +183,18 @@ def build(folder: Path, repository: Path, wish: Wish) -> dict[str, Any]:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return facts
+
+
+def _refuse_taken(version: str, repository: Path) -> None:
+    """Raise ReleaseError where another name means the same number: v1 and v1.0 are both v1.0.0 to DVC and gto."""
+    there = registry.names(repository)
+    for name in there if version not in there else []:
+        if VERSION.match(name) and artifact(name) == artifact(version):
+            line, number = artifact(version)
+            raise ReleaseError(
+                f"version {version}: {line} {number} is registered already, as {name}; a number is used once: take the "
+                "next one"
+            )
 
 
 def _registered(version: str, repository: Path) -> dict[str, Any]:
@@ -193,6 +227,8 @@ def _write(
             (part / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(dataset.root / name, part / name)
     write_json(part / "dataset.json", {**dataset.info, "version": facts["version"]})
+    earlier = _earlier(facts, repository)
+    changes.refuse_once_in_test(earlier, records, facts["scheme"] == "published")
     before = _splits_of(facts["previous"], repository) if facts["previous"] else None
     table = (
         changes.compare(before, records, wish.reasons) if before is not None else pd.DataFrame(columns=changes.COLUMNS)
@@ -222,8 +258,26 @@ def manifest(folder: Path) -> str:
 
 
 def _splits_of(version: str, repository: Path) -> pd.DataFrame:
-    path = repository / registry.RELEASES / version / "splits.csv"
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+    return _table(repository / registry.RELEASES / version / "splits.csv", "restore it (git checkout)")
+
+
+def _table(path: Path, step: str) -> pd.DataFrame:
+    """A CSV as text. Raises ReleaseError where it is none."""
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, UnicodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ReleaseError(f"{path}: expected a CSV in UTF-8, got {str(error).strip()}; {step}") from error
+
+
+def _earlier(facts: dict[str, Any], repository: Path) -> dict[str, pd.DataFrame]:
+    """The splits of every version of this line that was registered before this one, whatever its number."""
+    found = {}
+    for name in registry.names(repository):
+        if name == facts["version"] or not VERSION.match(name) or artifact(name)[0] != facts["artifact"]:
+            continue
+        if int(registry.read(name, repository).facts.get("order", 0)) < facts["order"]:
+            found[name] = _splits_of(name, repository)
+    return found
 
 
 def _register(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -18,10 +19,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+from typer.testing import CliRunner
 
 import covidct
-from covidct import changes, download, licences, recipes, registry, release
+from covidct import audit, changes, download, licences, recipes, registry, release
 from covidct.download import FetchError
+from covidct.fingerprint import fingerprint
 from covidct.reader import DatasetError
 from covidct.records import read_records, write_records
 
@@ -145,8 +149,67 @@ def test_test_is_protected(repository: Path, shared_dataset: Path, tmp_path: Pat
         release.build(back, repository, wish("v3", reasons=dict.fromkeys(first["image_id"], "x")))
 
 
+def test_once_in_test_is_never_trained_on(repository: Path, shared_dataset: Path, tmp_path: Path) -> None:
+    """Every older version counts, not only the last one; by id, by the same picture renamed, and by the patient."""
+    release.build(shared_dataset, repository, wish("v1"))
+    first = read_records(shared_dataset / "records.csv")
+    name, patient = first.loc[first["split"] == "test", ["image_id", "patient_id"]].iloc[0]
+    other = first.loc[(first["split"] == "test") & (first["patient_id"] == patient), "image_id"].iloc[1]
+
+    def without(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame[~frame["image_id"].isin([name, other])]
+
+    two = changed(shared_dataset, tmp_path / "two", without)
+    release.build(two, repository, wish("v2", reasons={name: "no lung", other: "no lung"}))
+
+    def attempt(number: str, change: Any, version: str = "v3") -> None:
+        again = changed(shared_dataset, tmp_path / number, change)
+        release.build(again, repository, wish(version, reasons={name: "x", other: "x"}))
+
+    def back(frame: pd.DataFrame, **new: str) -> pd.DataFrame:
+        frame = frame[frame["image_id"] != other]
+        return frame.assign(**{k: frame[k].where(frame["image_id"] != name, v) for k, v in new.items()})
+
+    with pytest.raises(changes.ChangeError, match=f"1 images once in test .* by their id in v1: e.g. {name} "):
+        attempt("id", lambda f: back(f, split="train", patient_id="new", sha256=""))
+    with pytest.raises(changes.ChangeError, match=r"by the picture \(sha256\) in v1: e.g. renamed .*now val"):
+        attempt("sha", lambda f: back(f, split="val", patient_id="new", image_id="renamed"))
+    with pytest.raises(changes.ChangeError, match=r"by the patient in v1: e.g. renamed"):
+        attempt("patient", lambda f: back(f, split="train", image_id="renamed", sha256=""), "v1.5")
+    attempt("other line", lambda f: back(f, split="train"), "2020-v1")
+    before = {p: p.read_bytes() for p in repository.rglob("*") if p.is_file()}
+    release.build(shared_dataset, repository, wish("v1"))  # what came later is not held against it
+    assert {p: p.read_bytes() for p in repository.rglob("*") if p.is_file()} == before
+
+
+def test_the_published_split_may_come_again(repository: Path, shared_dataset: Path, tmp_path: Path) -> None:
+    """Its own leaks (one patient in train and test) are stated and stay; a new image of a test patient is refused."""
+
+    def leaky(frame: pd.DataFrame) -> pd.DataFrame:
+        frame.loc[frame.index[frame["split"] == "train"][0], "patient_id"] = patient
+        return frame
+
+    first = read_records(shared_dataset / "records.csv")
+    patient = first.loc[first["split"] == "test", "patient_id"].iloc[0]
+    one = changed(shared_dataset, tmp_path / "one", leaky)
+    assert json.loads((one / "dataset.json").read_text())["scheme"] == "published"
+    release.build(one, repository, wish("v1"))
+    release.build(changed(one, tmp_path / "two", lambda f: f.assign(age="41")), repository, wish("v2"))
+    more = changed(
+        one, tmp_path / "more", lambda f: f.replace({"image_id": {f["image_id"][f["split"] == "train"].iloc[0]: "n"}})
+    )
+    with pytest.raises(changes.ChangeError, match=r"e.g. n "):
+        release.build(more, repository, wish("v3"))
+
+
+def audited(folder: Path, **more: Any) -> dict[str, Any]:
+    """What `covidct audit` writes about a dataset in which it found nothing."""
+    pictures = [folder / file for file in read_records(folder / "records.csv")["file"]]
+    return {"findings": [], "not_checked": {}, "dataset": fingerprint(folder, pictures), **more}
+
+
 def test_the_gate(repository: Path, shared_dataset: Path, tmp_path: Path) -> None:
-    """Not audited, audit errors, personal data not checked, patients across splits: each stops the release."""
+    """Not audited, audit errors, a check not made, patients across splits: each stops the release."""
     findings = tmp_path / "findings.json"
 
     def attempt(content: object, waive: str = "") -> str:
@@ -157,13 +220,17 @@ def test_the_gate(repository: Path, shared_dataset: Path, tmp_path: Path) -> Non
         release.build(shared_dataset, repository, wish("v1", waive=""))
     bad = {"kind": "opposite-label", "severity": "error", "items": ["a", "b"]}
     with pytest.raises(release.ReleaseError, match="audit error opposite-label: a, b"):
-        attempt({"findings": [bad]})
-    with pytest.raises(release.ReleaseError, match="personal data not checked"):
-        attempt({"findings": [], "not_checked": [{"check": "personal-data", "reason": "no tesseract"}]})
-    with pytest.raises(release.ReleaseError, match="expected the JSON of"):
-        attempt({"nothing": 1})
+        attempt(audited(shared_dataset, findings=[bad]))
+    for name in ("personal-data", "shortcut"):
+        with pytest.raises(release.ReleaseError, match=f"audit: {name} not checked .it is missing."):
+            attempt(audited(shared_dataset, not_checked={name: "it is missing"}))
+    with pytest.raises(release.ReleaseError, match=r"not checked: .*no tesseract"):
+        attempt(audited(shared_dataset, not_checked=[{"check": "personal-data", "reason": "no tesseract"}]))
+    for wrong in ({"nothing": 1}, {"findings": [1]}, [1]):
+        with pytest.raises(release.ReleaseError, match="expected the JSON of"):
+            attempt(wrong)
     assert not registry.names(repository)
-    assert attempt({"findings": [{**bad, "suppressed": "as published"}]}) == "passed"
+    assert attempt(audited(shared_dataset, findings=[{**bad, "suppressed": "as published"}])) == "passed"
     leaky = changed(
         shared_dataset, tmp_path / "leaky", lambda f: f.assign(split=np.where(np.arange(len(f)) % 2, "train", "test"))
     )
@@ -171,6 +238,95 @@ def test_the_gate(repository: Path, shared_dataset: Path, tmp_path: Path) -> Non
     (leaky / "dataset.json").write_text(json.dumps({**info, "scheme": "grouped"}))
     with pytest.raises(release.ReleaseError, match="the split is not disjoint"):
         release.build(leaky, repository, wish("v2", waive="", findings=findings))
+
+
+def test_an_audit_counts_for_what_it_looked_at(repository: Path, shared_dataset: Path, tmp_path: Path) -> None:
+    """The JSON of another dataset, of the same pictures with another table, or of nothing at all opens no gate."""
+    findings = tmp_path / "findings.json"
+
+    def attempt(content: object, dataset: Path) -> str:
+        findings.write_text(json.dumps(content))
+        return str(release.build(dataset, repository, wish("v1", waive="", findings=findings))["gate"])
+
+    with pytest.raises(
+        release.ReleaseError, match=r"does not say which files were audited.*run `covidct audit .*again"
+    ):
+        attempt({"findings": []}, shared_dataset)
+    aged = changed(shared_dataset, tmp_path / "aged", lambda f: f.assign(age="41"))
+    fewer = changed(shared_dataset, tmp_path / "fewer", lambda f: f.iloc[1:])
+    for other in (aged, fewer):
+        with pytest.raises(release.ReleaseError, match=r"is the audit of other files \(24 pictures.*again"):
+            attempt(audited(shared_dataset), other)
+        assert attempt(audited(shared_dataset), shared_dataset) == "passed"
+    json_file = tmp_path / "real.json"
+    done = CliRunner().invoke(
+        audit.app, [str(fewer), "--json", str(json_file), "--no-personal", "--quiet"], catch_exceptions=False
+    )
+    assert done.exit_code == 0
+    said = json.loads(json_file.read_text())
+    assert said["dataset"] == audited(fewer)["dataset"]
+    with pytest.raises(release.ReleaseError) as raised:
+        release.gate(covidct.load(fewer), wish("v2", waive="", findings=json_file))
+    assert "other files" not in str(raised.value) and "personal-data not checked" in str(raised.value)
+
+
+def test_a_number_has_one_name(repository: Path, shared_dataset: Path, tmp_path: Path) -> None:
+    """v1 and v1.0 are one number of one artifact (and one tag): the second name is refused; another line is not."""
+    release.build(shared_dataset, repository, wish("v1"))
+    with pytest.raises(release.ReleaseError, match=r"v1\.0: covid-ct v1\.0\.0 is registered already, as v1;"):
+        release.build(shared_dataset, repository, wish("v1.0"))
+    assert registry.names(repository) == ["v1"]
+    release.build(shared_dataset, repository, wish("2020-v1"))
+
+
+def test_a_changed_release_is_not_certified(repository: Path, home: Path, shared_dataset: Path, tmp_path: Path) -> None:
+    """A label flipped, a split moved, a file more: told in the repository, in the cache and in a copy elsewhere; a
+    manifest changed along with it too, where there is something to hold it against."""
+    release.build(shared_dataset, repository, wish("v1"))
+    shutil.copytree(repository / "releases" / "v1", tmp_path / "copy")
+    for folder in (repository / "releases" / "v1", covidct.fetch("v1", repository), tmp_path / "copy"):
+        assert covidct.load(folder).verify() == []
+        path = folder / "records.csv"
+        records = read_records(path)
+        records.loc[0, ["label", "label_name"]] = [1 - records.loc[0, "label"], "NonCOVID"]
+        path.unlink()
+        write_records(path, records)
+        (folder / "images" / "extra.png").write_bytes(b"x")
+        (folder / ".DS_Store").write_bytes(b"x")
+        said = covidct.load(folder).verify()
+        assert [line.split(":")[0] for line in said] == ["records.csv", "images/extra.png"]
+        assert "not part of this version" in said[1]
+        manifest = release.manifest(folder)
+        (folder / "manifest.csv").unlink()
+        (folder / "manifest.csv").write_text(manifest)
+        said = covidct.load(folder).verify()
+        assert said == [] if folder.name == "copy" else said[0].startswith("manifest.csv: not the one")
+    assert [line.split(":")[0] for line in covidct.verify("v1", repository)] == ["records.csv", "images/extra.png"]
+    (repository / "releases" / "v1" / "manifest.csv").unlink()
+    assert covidct.load(repository / "releases" / "v1").verify()[0] == "manifest.csv: missing"
+
+
+def test_pictures_of_a_recipe_are_verified(repository: Path, home: Path, shared_dataset: Path) -> None:
+    """One that was filled in and later swapped or lost is told, and refused by load; another encoding of it is not."""
+    closed = shared_dataset
+    release.build(closed, repository, wish("v9", images="none"))
+    folder = covidct.fetch("v9", repository, source=closed)
+    one, two = sorted((folder / "images").iterdir())[:2]
+    assert covidct.verify("v9", repository) == []
+    good = one.read_bytes()
+    Image.open(io.BytesIO(good)).save(one, "PNG", compress_level=0)
+    assert one.read_bytes() != good
+    assert covidct.verify("v9", repository) == covidct.load("v9", repo=repository).verify() == []
+    one.write_bytes(two.read_bytes())
+    assert covidct.verify("v9", repository) == [f"images/{one.name}: not the picture that recipe.csv describes"]
+    with pytest.raises(DatasetError, match=f"1 pictures of its recipe are not what .* images/{one.name}"):
+        covidct.load("v9", repo=repository)
+    assert covidct.load("v9", repo=repository, source=closed).verify() == []
+    assert one.read_bytes() == good
+    one.write_bytes(b"no picture")
+    assert len(covidct.verify("v9", repository)) == 1
+    one.unlink()
+    assert "missing; its licence forbids" in covidct.verify("v9", repository)[0]
 
 
 def test_licences_decide_what_is_handed_on(
