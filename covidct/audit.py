@@ -78,7 +78,7 @@ def audit(
                 "note",
                 (),
                 f"{len(stale)} suppressions match no finding any more: {', '.join(stale[:5])}",
-                "remove their rows",
+                "remove their rows, or file them again under the finding's id of today (--draft writes it)",
             )
         )
     return order(found)

@@ -32,6 +32,8 @@ KINDS = (
     "mismatch",
 )
 SEVERITIES = ("error", "warning", "note")
+TELLING = ("set", "attribute", "split", "class", "what", "kind", "reason", "table")
+"""details that say which finding of its kind one is, not how large it came out"""
 CACHE_BYTES = 1_500_000_000
 
 
@@ -63,9 +65,22 @@ class Finding:
 
     @property
     def key(self) -> str:
-        """Short name that stays while kind and items stay: for suppressions and links."""
+        """Short name for suppressions and links. It stays while kind, severity, items and what tells this finding from
+        others stay (which details it has, and the ``TELLING`` ones; without items the evidence but for its numbers): a
+        decision never covers another finding, nor this one once it is worse."""
+        told = sorted(map(str, self.details)) + [
+            f"{name}={self.details[name]}" for name in TELLING if name in self.details
+        ]
+        about = "" if self.items else re.sub(r"\d[\d.,]*", "#", self.evidence)
+        text = "\n".join([self.kind, self.severity, *sorted(self.items), *told, about])
+        return f"{self.kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+    @property
+    def old_key(self) -> str:
+        """The name that earlier versions gave, by kind and items alone: decisions filed under it are still read where
+        it means one finding. Empty without items, where it never did."""
         text = "\n".join([self.kind, *sorted(self.items)])
-        return f"{self.kind}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        return f"{self.kind}-{hashlib.sha256(text.encode()).hexdigest()[:8]}" if self.items else ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

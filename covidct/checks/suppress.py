@@ -1,13 +1,15 @@
 """Findings that a person has looked at and lets stand: a reviewed file with reasons, not a flag.
 
 One row of the CSV is one decision: ``finding`` (the id in the JSON and on the page), ``reason``, ``reviewer``. A
-finding's id follows its kind and its pictures, so a decision never covers a picture that came later.
+finding's id follows its kind, severity, pictures and what tells it from others, so a decision never covers a picture
+that came later, another finding about the same pictures, or the same one grown worse.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,9 +41,16 @@ def read(path: Path) -> dict[str, str]:
 
 def apply(findings: list[Finding], reasons: dict[str, str]) -> tuple[list[Finding], list[str]]:
     """Findings with their suppressions, and the ids in the file that match nothing any more."""
-    known = {finding.key for finding in findings}
-    done = [replace(f, suppressed=reasons[f.key]) if f.key in reasons else f for f in findings]
-    return done, sorted(set(reasons) - known)
+    old = Counter(finding.old_key for finding in findings)
+    done, used = [], set()
+    for finding in findings:
+        key = finding.key
+        # an id of an earlier version says neither severity nor which finding: taken where one is meant, never an error
+        if key not in reasons and old[finding.old_key] == 1 and finding.severity != "error":
+            key = finding.old_key
+        used.add(key)
+        done.append(replace(finding, suppressed=reasons[key]) if key in reasons else finding)
+    return done, sorted(set(reasons) - used)
 
 
 def draft(findings: list[Finding]) -> str:
@@ -52,5 +61,9 @@ def draft(findings: list[Finding]) -> str:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow([*COLUMNS, "severity", "evidence"])
-    rows.writerows([f.key, "", "", f.severity, f.evidence] for f in findings if not f.suppressed)
+    standing: dict[str, Finding] = {}
+    for finding in findings:
+        if not finding.suppressed:
+            standing.setdefault(finding.key, finding)  # one row for each id, as `read` wants it
+    rows.writerows([f.key, "", "", f.severity, f.evidence] for f in standing.values())
     return text.getvalue()

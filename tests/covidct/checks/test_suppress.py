@@ -52,3 +52,42 @@ def test_a_draft_must_be_filled_before_it_is_taken(tmp_path: Path) -> None:
         suppress.read(path)
     path.write_text(path.read_text(encoding="utf-8").replace(",,,", ",seen,jd,"), encoding="utf-8")
     assert suppress.read(path) == {finding("a").key: "seen (jd)"}
+
+
+def shortcut(severity: str, name: str, evidence: str = "AUC 0.61 (0.5 to 0.7)") -> Finding:
+    return Finding("shortcut", severity, (), evidence, "remedy", {"set": name, "auc": 0.61})
+
+
+def test_every_finding_has_an_id_of_its_own(tmp_path: Path) -> None:
+    """No decision about one shortcut, split or reason excuses another; numbers that move a little keep the id."""
+    found = [
+        shortcut("warning", "grey"),
+        shortcut("warning", "container"),
+        shortcut("error", "container"),
+        Finding("split-imbalance", "error", (), "val has no COVID image", "r", {"split": "val"}),
+        Finding("split-imbalance", "error", (), "val has no NonCOVID image", "r", {"split": "val"}),
+        Finding("mismatch", "note", (), "one file is empty", "r"),
+        Finding("mismatch", "note", (), "another is missing", "r"),
+        Finding("patient-identity", "error", ("a", "b"), "two people", "r", {"people": ["40 F", "60 M"]}),
+        Finding("patient-identity", "error", ("a", "b"), "two ids", "r", {"ids": ["p1", "p2"]}),
+        Finding("patient-identity", "warning", ("a", "b"), "both labels", "r"),
+        Finding("label-in-doubt", "warning", ("a",), "e", "r", {"reason": "no lesion is described"}),
+        Finding("label-in-doubt", "warning", ("a",), "e", "r", {"reason": "the test is negative"}),
+    ]
+    assert len({f.key for f in found}) == len(found)
+    assert shortcut("warning", "grey").key == shortcut("warning", "grey", "AUC 0.655 (0.52 to 0.79)").key
+    done, stale = suppress.apply(found, {found[1].key: "weak (jd)"})
+    assert [f.key for f in done if f.suppressed] == [found[1].key] and not stale
+    path = tmp_path / "draft.csv"
+    path.write_text(suppress.draft([*found, found[0]]).replace(",,,", ",seen,jd,"), encoding="utf-8")
+    assert list(suppress.read(path)) == [f.key for f in found]
+
+
+def test_ids_of_an_earlier_version_are_read_where_they_mean_one_finding() -> None:
+    """Not among several on the same pictures, never for an error, never without pictures: those are told as stale."""
+    one, error = finding("a"), Finding("same-picture", "error", ("a", "b"), "e", "r")
+    two = [Finding("patient-identity", level, ("a", "b"), "e", "r") for level in ("note", "warning")]
+    old = {f.old_key: "seen (jd)" for f in (one, error, *two)} | {"shortcut-8dfea685": "weak (jd)"}
+    done, stale = suppress.apply([one, error, *two, shortcut("error", "container")], old)
+    assert [f.kind for f in done if f.suppressed] == ["redundant"]
+    assert stale == sorted([error.old_key, two[0].old_key, "shortcut-8dfea685"])
