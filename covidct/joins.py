@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
+SEPARATORS = (",", ";", "\t", "|")
 MAX_TABLE_BYTES = 64 * 1024 * 1024
 
 
@@ -64,8 +65,9 @@ class Names:
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a .csv or .xlsx table as dicts of clean text; header cells are clean and lower-case.
+    """Rows of a .csv, .tsv or .xlsx table as dicts of clean text; header cells are clean and lower-case.
 
+    Text tables may be separated by comma, semicolon, tab or bar: the one that cuts the header most.
     Wholly blank rows are dropped. Each row carries its number under ``""``. Raises JoinError.
     """
     if path.stat().st_size > MAX_TABLE_BYTES:
@@ -119,10 +121,22 @@ def decode(path: Path) -> str:
 
 
 def _csv(path: Path) -> list[list[str]]:
+    content = decode(path).replace("\0", "")
+    stated = re.match(r"sep=(.)\r?\n", content, re.I)  # Excel's own way to say it
+    content = content[stated.end() :] if stated else content
     try:
-        return list(csv.reader(io.StringIO(decode(path).replace("\0", ""), newline="")))
+        mark = stated[1] if stated else _separator(content)
+        return list(csv.reader(io.StringIO(content, newline=""), delimiter=mark))
     except csv.Error as error:
-        raise JoinError(f"{path}: expected a comma-separated table, got {error}") from error
+        raise JoinError(
+            f"{path}: expected a table separated by {' '.join(map(repr, SEPARATORS))}, got {error}"
+        ) from error
+
+
+def _separator(content: str) -> str:
+    """What cuts the header into most cells; a comma where others do not cut it into more."""
+    cells = {mark: len(next(csv.reader(io.StringIO(content, newline=""), delimiter=mark), [])) for mark in SEPARATORS}
+    return max(SEPARATORS, key=lambda mark: cells[mark])
 
 
 def _xlsx(path: Path) -> list[list[Any]]:

@@ -13,10 +13,12 @@ from typing import Any
 
 from covidct import joins, pictures
 from covidct.checks.model import AuditError, Finding, Folder, Item, date_of
-from covidct.checks.tables import FIELDS, SPLIT_NAMES, mismatch, read_lists, read_tables
+from covidct.checks.tables import FIELDS, mismatch, read_lists, read_tables
+from covidct.checks.words import NUMBER, class_in, class_of, known, patient_in, split_of
 
 MAX_FILES = 200_000
-POSITIVE = re.compile(r"^(ct[ _-]?)?(covid([ _-]?19)?|sars[ _-]?cov[ _-]?2|positive|pos|1(\.0)?|true|yes)$", re.I)
+NEUTRAL = ("images", "image", "data", "png", "slices")
+"""folders that say nothing"""
 
 
 def read_folder(root: Path) -> Folder:
@@ -86,31 +88,53 @@ def _generic(root: Path, files: list[Path]) -> Folder:
             )
             files = [path for path in files if path in rows]
     labels = _Labels()
+    inner = {path: path.relative_to(root).parts[:-1] for path in files}
+    numbers = {part for parts in inner.values() for part in parts if NUMBER.fullmatch(part)} <= {"0", "1"}
     for path in files:
         row = rows.get(path, {})
-        parts = list(path.relative_to(root).parts[:-1])
-        split = SPLIT_NAMES.get(row.get("split", "").casefold(), row.get("split", "")) or lists.get(path, "")
-        split = split or next((SPLIT_NAMES[p.casefold()] for p in parts if p.casefold() in SPLIT_NAMES), "")
-        folders = [p for p in parts if p.casefold() not in SPLIT_NAMES and p.casefold() not in ("images", "data")]
-        label = labels.read(row.get("label", "") or (folders[-1] if folders else ""), names[path])
-        known: dict[str, Any] = {k: row.get(k, "") for k in FIELDS if k not in ("file", "label", "patient", "split")}
-        known["date"] = known["date"] or date_of(known["document"] or known["doi"])
+        split = split_of(row.get("split", "")) or row.get("split", "") or lists.get(path, "")
+        split = split or next(filter(None, map(split_of, inner[path])), "")
+        folders = [p for p in inner[path] if not split_of(p) and p.casefold() not in NEUTRAL]
+        label, below = class_in(folders, numbers)
+        patient = known(row.get("patient", ""))
+        if ours or row.get("label"):
+            label = labels.read(row.get("label", ""), names[path])
+        else:
+            labels.folder(folders, below, label, names[path])
+        if not ours:
+            patient = patient or patient_in(folders, below)
+        facts: dict[str, Any] = {k: row.get(k, "") for k in FIELDS if k not in ("file", "label", "patient", "split")}
+        facts["date"] = facts["date"] or date_of(facts["document"] or facts["doi"])
         figure = " ".join(row.get(key, "") for key in ("document", "page", "xref")) if row.get("xref") else ""
         folder.items.append(
             Item(
                 names[path],
                 path,
                 label,
-                row.get("patient", ""),
+                patient,
                 split=split,
                 figure=figure,
                 patient_raw=row.get("patient", ""),
                 inpainted=_share(row.get("inpainted_fraction", "")),
-                **known,
+                **facts,
             )
         )
     folder.add(*labels.findings())
+    if not ours:
+        _gaps(folder)
     return folder
+
+
+def _gaps(folder: Folder) -> None:
+    """What cannot be checked because nothing says it: never the same as passed."""
+    count = len(folder.items)
+    for check, attribute, asked in (
+        ("patient-across-splits", "patient", "no patient: no column (patient_id) and no folder (patient 12) names one"),
+        ("opposite-label", "label", "no class: no column (label) and no folder (COVID, NonCOVID) names one"),
+    ):
+        without = sum(getattr(item, attribute) in ("", None) for item in folder.items)
+        if without:
+            folder.not_checked[check] = f"{without} of {count} images have {asked} for them"
 
 
 def _share(text: str) -> float:
@@ -121,20 +145,35 @@ def _share(text: str) -> float:
 
 
 class _Labels:
-    """Class names as they come; 1 is COVID, 0 everything else; what is neither, or only one class, is a finding."""
+    """Class names as they come; 1 is COVID, 0 the other class; what is neither, or only one class, is a finding."""
 
     def __init__(self) -> None:
         self.seen: dict[str, int] = {}
         self.odd: list[str] = []
+        self.unclear: dict[str, list[str]] = {}
 
     def read(self, value: str, name: str) -> int | None:
-        if not value:
+        """Class that a table states."""
+        if not known(value):
             return None
         if re.fullmatch(r"-?\d+(\.\d+)?", value) and float(value) not in (0.0, 1.0):
             self.odd.append(name)
             return None
-        label = int(bool(POSITIVE.match(value)))
-        self.seen[value] = label
+        return self._kept(value, class_of(value), name)
+
+    def folder(self, folders: list[str], position: int, label: int | None, name: str) -> None:
+        """Note the class that a path states in ``folders[position]``, or that it states none."""
+        strange = [part for part in folders if not patient_in([part], -1)]  # a patient's folder need name no class
+        if label is not None:
+            self._kept(folders[position], label, name)
+        elif strange:
+            self._kept("/".join(strange), None, name)
+
+    def _kept(self, value: str, label: int | None, name: str) -> int | None:
+        if label is None:
+            self.unclear.setdefault(value, []).append(name)
+        else:
+            self.seen[value] = label
         return label
 
     def findings(self) -> list[Finding]:
@@ -142,6 +181,16 @@ class _Labels:
         if self.odd:
             found.append(
                 mismatch("error", self.odd, "labels outside {0, 1}", "1 is COVID, 0 is NonCOVID; mend the table")
+            )
+        if self.unclear:
+            found.append(
+                mismatch(
+                    "warning",
+                    [name for names in self.unclear.values() for name in names],
+                    f"no class can be told from {', '.join(map(repr, list(self.unclear)[:5]))}: these images have none",
+                    "call the classes COVID and NonCOVID, in a column 'label' or as folders",
+                    {text: len(names) for text, names in self.unclear.items()},
+                )
             )
         if self.seen and len(set(self.seen.values())) == 1:
             only = ", ".join(sorted(self.seen))
