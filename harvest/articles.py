@@ -114,7 +114,10 @@ def fetch_article(
             if source is None:
                 raise ItemError(f"{version}: expected an xml_url, got {metadata.get('xml_url')!r}")
             root = session.xml(source.url, md5=source.md5)
-            media = (bucket.object_of(services.bucket, url) for url in metadata.get("media_urls") or [])
+            said = metadata.get("media_urls") or []
+            if not isinstance(said, list):
+                raise ItemError(f"{version}: expected a list of media_urls, got {said!r:.80}")
+            media = (bucket.object_of(services.bucket, url) for url in said)
             return read_article(root), metadata, [item for item in media if item is not None]
         error: HarvestError = ItemError(f"{pmcid}: not in the open-access bucket")
     except (ItemError, BlockedError) as failure:

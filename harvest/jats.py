@@ -12,14 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-from harvest.licences import code_of
+from harvest.licences import code_of, of_others
 
 _XLINK = "{http://www.w3.org/1999/xlink}href"
-_ELSEWHERE = re.compile(
-    r"(?:reproduced|reprinted|adapted|used|taken|modified)\b.{0,60}?\b(?:permission|from\s+(?:ref|\[|\w+\s+et\s+al))"
-    r"|(?:with|by)\s+(?:the\s+)?(?:kind\s+)?permission\s+(?:of|from)",
-    re.IGNORECASE | re.DOTALL,
-)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z(\[])")
 _REFERENCE = re.compile(
     r"\b[Ff]ig(?:ure|s|ures)?\.?\s*(?P<list>S?\d+[A-Za-z]?(?:\s*(?:,|;|-|–|and|to|&)\s*(?:[Ff]ig(?:ure|s)?\.?\s*)?S?\d*[A-Za-z]?)*)"
@@ -149,7 +144,7 @@ def _own_licence(figure: Element, caption: str) -> str:
     if permissions is not None:
         return _licence(permissions) or "reproduced"
     attributions = " ".join(_text(e) for e in figure.iter() if _name(e) in ("attrib", "copyright-statement"))
-    return "reproduced" if _ELSEWHERE.search(f"{caption} {attributions}") else ""
+    return "reproduced" if of_others(f"{caption} {attributions}") else ""
 
 
 def _sentences(body: Element | None) -> Iterator[tuple[int, str]]:

@@ -50,7 +50,18 @@ _NARROWER = (
     ("nd", re.compile(r"\bno[\s-]*deriv|\bBY[\s-]+(?:NC[\s-]+)?ND\b", re.IGNORECASE)),
     ("sa", re.compile(r"share[\s-]*alike|\bBY[\s-]+(?:NC[\s-]+)?SA\b", re.IGNORECASE)),
 )
-_DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212\u00ad"), "-")
+DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d\u00ad"), "-")
+"""for ``str.translate``: every dash as a hyphen"""
+# Here too the narrow reading is the safe one: a picture that is credited to somebody is not the article's to license.
+_OTHERS = re.compile(
+    r"\b(?:reprinted|republished|courtesy)\b|\b(?:image|picture|photo(?:graph)?|figure)\s+credits?\b"
+    r"|\b(?:reproduced|redrawn|adapted|borrowed)\b.{0,40}?\b(?:from|after|by|with\s+permission)\b"
+    r"|\b(?:used|taken|modified)\b.{0,60}?\b(?:permission|from\s+(?:ref|\[|\w+\s+(?:et\s+al|and\s+[A-Z])))"
+    r"|\b(?:with|by)\s+(?:the\s+)?(?:kind\s+|written\s+)?permission\b|\bpermission\s+(?:of|from|granted\s+by)\b"
+    r"|(?:^|[.;(]\s*)from\s+(?:ref(?:s|erences?)?\b|\[\s*\d)"
+    r"|(?:\u00a9|\bcopyright\b|\(c\)\s*(?=RSNA|(?:19|20)\d\d))(?!\s*(?:(?:19|20)\d\d\s+)?the\s+authors?\b)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 @lru_cache(maxsize=1024)
@@ -59,7 +70,7 @@ def code_of(text: str | None) -> str:
 
     ``""`` for nothing, ``none`` or what is not understood: unknown never becomes a permission.
     """
-    value = " ".join((text or "").translate(_DASHES).split())
+    value = " ".join((text or "").translate(DASHES).split())
     if not value or value.lower() in ("none", "na", "n/a", "null"):
         return ""
     if found := _URL.search(value):
@@ -78,6 +89,11 @@ def code_of(text: str | None) -> str:
             parts = [part for part in parts if part != "sa"]
         return "_".join(["cc_by", *parts])
     return "cc0" if _ZERO.search(value) else ""
+
+
+def of_others(text: str) -> bool:
+    """True if a caption credits its picture to somebody else: reprinted, adapted from, by permission, courtesy, (c)."""
+    return bool(_OTHERS.search(text))
 
 
 def rights(code: str) -> Rights:

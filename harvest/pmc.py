@@ -22,6 +22,7 @@ from harvest.articles import BUCKET, EUTILS, OPENI, Services, list_articles, rea
 from harvest.eutils import Eutils
 from harvest.hosts import check_services, is_loopback
 from harvest.http import Session
+from harvest.licences import of_others
 from harvest.options import cache_of, guarded, in_words, new_app
 from harvest.select import chest_ct, may_be_covid
 from harvest.store import Store, open_store
@@ -63,7 +64,7 @@ def search_openi(session: Session, store: Store, services: Services, query: str,
                     "figure_id": f"{item.unit}-{given.safe_name(item.name)}",
                     "source": "pmc",
                     "document_id": item.unit,
-                    "licence": item.licence,
+                    "licence": "reproduced" if of_others(item.caption) else item.licence,
                     "label": item.figure,
                     "caption": item.caption,
                     "document_type": "article",

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+
+from harvest.licences import DASHES
 
 # The words of early 2020: the name changed from 2019-nCoV to COVID-19/SARS-CoV-2 on 2020-02-11.
 _COVID = re.compile(
-    r"2019[\s-]*n[\s-]?cov|\bn[\s-]?cov(?:[\s-]*(?:2019|19))?\b|\bcovid(?:\b|[\s_-]*(?:19|2019))|sars[\s-]*cov[\s-]*2|\bhcov[\s-]*(?:19|2019)\b|novel\s+corona\s*virus"
-    r"|corona\s*virus\s+disease\s+2019|new\s+corona\s*virus|\bncp\b(?=.{0,80}pneumonia)|novel\s+coronavirus[\s-]+pneumonia"
+    r"2019[\s-]*n[\s-]?cov|\b2019[\s-]*cov\b|\bn[\s-]?cov(?:[\s-]*(?:2019|19))?\b|\bcovid(?:\b|[\s_-]*(?:19|2019))"
+    r"|sars[\s-]*cov[\s-]*2|\bh?cov[\s-]*(?:19|2019)\b|(?:sars|respiratory\s+syndrome)[\s-]*corona\s*virus[\s-]*2\b"
+    r"|(?:novel|new)\s+(?:(?:beta|\u03b2)[\s-]*)?corona\s*virus|corona\s*virus(?:\s+disease)?[\s-]*(?:20)?19\b"
+    r"|\bncp\b(?=.{0,80}pneumonia)"
     r"|2019[\s-]+(?:\w+\s+){0,2}corona|corona\s*virus\s+(?:epidemic|outbreak|pandemic|pneumonia)",
     re.IGNORECASE | re.DOTALL,
 )
+# zero-width characters and soft hyphens say where a line may break, and stand inside names
+_TYPESET = DASHES | dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"), "")
 # In the window the city's name alone tells; an article of 2015 about a hospital in Wuhan is not about COVID-19.
 _PLACE = re.compile(r"wuhan", re.IGNORECASE)
 _OUTBREAK = re.compile(
@@ -54,13 +61,20 @@ _RADIOLOGY = (
 )
 
 
+def _plain(text: str) -> str:
+    """The text as the patterns expect it: publishers set names with dashes, digits and joints of many kinds."""
+    return unicodedata.normalize("NFKC", text).translate(_TYPESET)
+
+
 def is_covid(text: str) -> bool:
-    """True if the text speaks of COVID-19 in any of the names used since January 2020."""
+    """True if the text speaks of COVID-19 in any of the names used since January 2020, however it is typeset."""
+    text = _plain(text)
     return bool(_COVID.search(text) or _PLACE.search(text))
 
 
 def may_be_covid(text: str) -> bool:
     """The same for text of any year: the city of Wuhan counts only together with an outbreak."""
+    text = _plain(text)
     return bool(_COVID.search(text) or _OUTBREAK.search(text))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harvest.licences import code_of, rights
+from harvest.licences import code_of, of_others, rights
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,36 @@ def test_what_is_not_a_permission_is_none():
 )
 def test_prose_is_never_read_as_a_wider_licence_than_it_is(text, code):
     assert code_of(text) == code
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "Chest CT. Reprinted from Radiology 2010;255:12, \u00a9 RSNA.",
+        "Adapted from Smith and Jones (2010).",
+        "Chest CT (from reference 12, with permission)",
+        "Courtesy of Dr. Smith.",
+        "Reproduced from Smith et al.",
+        "\u00a9 2010 Elsevier. Used with permission.",
+        "Copyright RSNA 2010",
+        "Axial CT. From [12]",
+        "Modified from Smith et al",
+        "Image credit: Dr. Smith",
+    ],
+)
+def test_pictures_credited_to_others_are_known(caption):
+    assert of_others(caption)
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "Axial CT taken from a 45-year-old man, 3 days from onset.",
+        "(a) Axial, (b) coronal and (c) sagittal chest CT. The window was adapted to the lung.",
+        "The finding was reproduced in all patients. Images used for training, from left to right.",
+        "\u00a9 The Authors 2019",
+        "Published with the patient's permission.",
+    ],
+)
+def test_an_articles_own_pictures_are_not_taken_for_others(caption):
+    assert not of_others(caption)

@@ -6,11 +6,15 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
-from harvest.pmc import app
+from harvest.articles import Services, fetch_article
+from harvest.errors import ItemError
+from harvest.pmc import SCHEMA, app, search_openi
 from harvest.records import Figure, read_jsonl
 from harvest.sample.serve import Fault, StandIn
+from harvest.store import Store
 
 
 def call(out: Path, url: str, *more: str):
@@ -131,3 +135,42 @@ def test_settings_that_cannot_work(tmp_path, service):
     assert live.exit_code == 2 and "--contact" in live.stderr
     assert CliRunner().invoke(app, ["--out", str(tmp_path / "off"), "--no-enabled"]).exit_code == 0
     assert figures(tmp_path / "off") == []
+
+
+@pytest.mark.parametrize("media", [5, True, {"a": 1}, "s3://x/PMC1.1/f1.jpg"])
+def test_metadata_of_another_type_sends_to_europe_pmc(service, session, answer, media):
+    said = {"pmcid": "PMC1", "xml_url": "s3://x/PMC1.1/PMC1.1.xml", "media_urls": media}
+
+    def route(ask):
+        if "list-type" in ask.query:
+            prefix = b"<CommonPrefixes><Prefix>PMC1.1/</Prefix></CommonPrefixes>"
+            return answer(b"<ListBucketResult>" + prefix + b"</ListBucketResult>")
+        return answer(json.dumps(said).encode() if "metadata" in ask.path else b"<article/>")
+
+    service.route = route
+    with pytest.raises(ItemError, match="expected a list of media_urls"):
+        fetch_article(session, Services(service.url, service.url, "", service.url), "PMC1")
+    assert fetch_article(session, Services(service.url, service.url, service.url, service.url), "PMC1")[2] == []
+    assert service.paths()[-1] == "/PMC1/fullTextXML"
+
+
+def test_a_figure_credited_to_others_is_not_the_articles_to_license_by_open_i_either(
+    service, session, answer, tmp_path
+):
+    entries = [
+        {
+            "imgLarge": f"/imgs/512/1/2/PMC{n}_f.png",
+            "title": "Sarcoidosis",
+            "licenseType": "by",
+            "image": {"caption": text},
+        }
+        for n, text in ((1, "Axial chest CT."), (2, "Axial chest CT. Courtesy of Dr. Smith."))
+    ]
+    service.route = lambda ask: answer(
+        json.dumps({"total": 2, "list": entries if ask.query["m"] == "1" else []}).encode()
+    )
+    store = Store(tmp_path, SCHEMA)
+    search_openi(session, store, Services("", "", "", service.url), "chest CT", 0)
+    records = [json.loads(row["record"]) for row in store.db.execute("SELECT record FROM figure ORDER BY figure_id")]
+    assert [record["licence"] for record in records] == ["cc_by", "reproduced"]
+    store.close()

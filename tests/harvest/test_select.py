@@ -100,3 +100,31 @@ def test_in_articles_of_any_year_the_city_alone_is_no_covid():
     assert is_covid(older) and not may_be_covid(older)
     for text in ("The outbreak of pneumonia in Wuhan", "Wuhan pneumonia", "2019-nCoV", "COVID-19 in Milan"):
         assert may_be_covid(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SARS\u2011CoV\u20112",
+        "SARS\u2013CoV\u20132",
+        "SARS\u2212CoV\u22122",
+        "SARS-CoV\u2082",
+        "SARS-\u200bCoV-\u200b2",
+        "SARS\u00adCoV\u00ad2",
+        "2019\u2010n\u2010CoV",
+        "2019-CoV",
+        "CoV-19",
+        "a novel betacoronavirus",
+        "the novel \u03b2-coronavirus",
+        "severe acute respiratory syndrome coronavirus 2",
+        "coronavirus disease\u20112019",
+        "coronavirus-19",
+    ],
+)
+def test_covid_is_known_however_it_is_typeset(text):
+    assert may_be_covid(text) and is_covid(text)
+
+
+@pytest.mark.parametrize("text", ["SARS coronavirus", "in 2019 covariates", "betacoronavirus", "a human coronavirus"])
+def test_other_coronaviruses_are_not_taken_for_it(text):
+    assert not may_be_covid(text)
