@@ -20,6 +20,7 @@ from harvest.errors import ItemError, TransientError
 CHUNK = 1 << 16
 # Real JATS nests some 30 elements deep; what walks an element tree calls itself once a level.
 _DEPTH = 200
+_HALF = re.compile("[\ud800-\udfff]")
 _PRIVATE = re.compile(r"(?<=[?&])(api_key|email)=[^&\s]*", re.IGNORECASE)
 
 
@@ -57,15 +58,31 @@ def parse_xml(body: bytes, where: str) -> Element:
 
 
 def parse_json(body: bytes, where: str) -> Any:
-    """The value of a JSON body. Raises TransientError for what is none, ItemError for one nested too deep."""
+    """The value of a JSON body; half characters (lone surrogates) in its text become U+FFFD.
+
+    Raises TransientError for what is no JSON, ItemError for one nested too deep.
+    """
     if sniff(body[:1024]) not in ("json", "text") or not body.strip():
         raise TransientError(f"{where}: expected JSON, got {describe(body)}", 200)
     try:
-        return json.loads(body)
+        answer = json.loads(body)
+        # The walk costs time, so only bodies that can hold half a character (escaped, or as its bytes) are walked.
+        return _without_halves(answer) if b"\\u" in body or b"\xed" in body else answer
     except ValueError as error:
         raise TransientError(f"{where}: expected JSON, got {describe(body)}", 200) from error
     except RecursionError as error:
         raise ItemError(f"{where}: expected JSON of an API, got one nested too deep to be read") from error
+
+
+def _without_halves(value: Any) -> Any:
+    """The value with text that can be encoded: no database, file or log takes a lone surrogate."""
+    if isinstance(value, str):
+        return _HALF.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_without_halves(entry) for entry in value]
+    if isinstance(value, dict):
+        return {_without_halves(key): _without_halves(entry) for key, entry in value.items()}
+    return value
 
 
 def chunks(response: requests.Response) -> Iterator[bytes]:

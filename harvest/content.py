@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -47,3 +48,9 @@ def is_challenge(body: bytes) -> bool:
     """True for a Cloudflare challenge or block page, whatever status it came with."""
     head = body[:16_384].lstrip(b"\xef\xbb\xbf \t\r\n")
     return head.startswith(b"<") and bool(_CHALLENGE.search(head))
+
+
+def is_cloudflare(headers: Mapping[str, str]) -> bool:
+    """True for an answer that came by way of Cloudflare, by its headers: its refusals have many wordings."""
+    said = {name.lower(): value.strip().lower() for name, value in headers.items()}
+    return "cf-ray" in said or "cf-mitigated" in said or said.get("server") == "cloudflare"

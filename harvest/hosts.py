@@ -6,7 +6,7 @@ import ipaddress
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from harvest.errors import SettingError
 
@@ -52,6 +52,14 @@ def host_of(url: str) -> str:
     return (urlsplit(url).hostname or "").lower()
 
 
+def joined(base: str, address: str) -> str:
+    """``address`` as seen from ``base``; as it is where it cannot be read as one, which ``same_site`` then refuses."""
+    try:
+        return urljoin(base, address)
+    except ValueError:
+        return address
+
+
 def is_loopback(url: str) -> bool:
     """True for a server on this very machine: the stand-in."""
     return _is_here(host_of(url))
@@ -91,8 +99,19 @@ def _rule(host: str, spacing: float, with_key: bool) -> Rule:
 
 
 def same_site(url: str, other: str) -> bool:
-    """True if a redirect from ``url`` to ``other`` stays with the same site and does not leave https."""
+    """True if a redirect from ``url`` to ``other`` stays with the same site and does not leave https.
+
+    What cannot be read as an address (``http://[x/``, port 99999) is of no site.
+    """
+    try:
+        return _same_site(url, other)
+    except ValueError:
+        return False
+
+
+def _same_site(url: str, other: str) -> bool:
     a, b = urlsplit(url), urlsplit(other)
+    _ = b.port  # raises for a port that cannot be one
     if b.scheme not in ("http", "https") or (a.scheme == "https" and b.scheme != "https"):
         return False
     if is_loopback(url) or is_loopback(other):

@@ -14,16 +14,15 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urljoin
 from xml.etree.ElementTree import Element
 
 import requests
 import tenacity
 
 from harvest.answers import chunks, describe, head, named, parse_json, parse_xml, reason_of, refuse_length, retry_after
-from harvest.content import is_challenge
+from harvest.content import is_challenge, is_cloudflare
 from harvest.errors import BlockedError, ItemError, TransientError
-from harvest.hosts import Rule, host_of, is_loopback, rule_for, same_site, service_of
+from harvest.hosts import Rule, host_of, is_loopback, joined, rule_for, same_site, service_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -161,7 +160,7 @@ class Session:
                     (self._state / host).touch()
             if not (300 <= response.status_code < 400 and "Location" in response.headers):
                 return self._classified(response)
-            target = urljoin(response.url, response.headers["Location"])
+            target = joined(response.url, response.headers["Location"])
             response.close()
             if not same_site(response.url, target):
                 raise ItemError(f"{url}: expected an answer or a redirect within the site, got a redirect to {target}")
@@ -178,6 +177,8 @@ class Session:
             raise TransientError(f"{named(url)}: no answer ({reason_of(error)})") from error
         except requests.RequestException as error:
             raise ItemError(f"{url}: cannot be asked ({reason_of(error)})") from error
+        except ValueError as error:  # requests reads the Location of a redirect even where it is not to follow it
+            raise ItemError(f"{url}: expected a redirect to an address, got none ({reason_of(error)})") from error
 
     def _classified(self, response: requests.Response) -> requests.Response:
         status, service = response.status_code, service_of(response.url)
@@ -187,17 +188,20 @@ class Session:
         with response:
             body = head(response)
         where = f"{named(response.url)}: HTTP {status}"
-        if is_challenge(body) or (status == 403 and "cf-mitigated" in response.headers):
-            self.stop(
-                response.url, f"answers with a Cloudflare challenge (HTTP {status}), which asking again does not solve"
-            )
+        if is_challenge(body) or (status == 403 and is_cloudflare(response.headers)):
+            self.stop(response.url, f"is closed to us by Cloudflare (HTTP {status}), which asking again does not solve")
         # S3 answers 403 for an object that is not there: that is about the object, not about us.
         if status == 403 and b"<Code>" not in body:
             self._refusals[service] = self._refusals.get(service, 0) + 1
             if self._refusals[service] >= _ROW_OF_REFUSALS:
                 self.stop(response.url, f"refused {_ROW_OF_REFUSALS} requests in a row (HTTP 403)")
         if status in _TRANSIENT:
-            raise TransientError(f"{where} {describe(body)}", status, retry_after(response.headers, self.cap))
+            asked = retry_after(response.headers, self.cap)
+            # Kept with the host, not only with this item: after its last try the next item must wait as well.
+            pause = max(asked or 0.0, self.rule(response.url).cool_down if status == 429 else 0.0)
+            host = host_of(response.url)
+            self._ready[host] = max(self._ready.get(host, 0.0), self.clock() + pause)
+            raise TransientError(f"{where} {describe(body)}", status, asked)
         raise ItemError(f"{where} {describe(body)}")
 
     def stop(self, url: str, what: str) -> None:

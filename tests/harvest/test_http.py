@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harvest.answers import parse_xml, retry_after
-from harvest.content import is_challenge, sniff
+from harvest.content import is_challenge, is_cloudflare, sniff
 from harvest.errors import BlockedError, ItemError, SettingError
 from harvest.hosts import check_services, rule_for, same_site
 from harvest.http import Session
@@ -272,3 +272,51 @@ def test_no_state_folder_is_needed(service, answer):
     service.route = lambda ask: answer(b"{}")
     assert Session("", spacing=0).json(service.url + "/x") == {}
     assert not Path("hosts").exists()
+
+
+@pytest.mark.parametrize("place", ["http://[x/", "http://127.0.0.1:99999/x", "//[", "http://\u2100.example/"])
+def test_a_redirect_to_no_address_fails_the_item_only(service, session, answer, place):
+    place = place.encode().decode("latin-1")
+    service.route = lambda ask: answer(b"", 302, headers={"Location": place})
+    with pytest.raises(ItemError, match="a redirect to"):
+        session.json(service.url + "/x")
+    assert not same_site("https://www.medrxiv.org/a", place)
+
+
+def test_half_characters_in_json_become_a_replacement(service, session, answer):
+    body = (
+        b'{"title": "COVID-19 \\ud83d CT", "list": [{"a\\udc00": "\xed\xa0\xbd"}], "whole": "\\ud83d\\ude00", "n": 1}'
+    )
+    service.route = lambda ask: answer(body)
+    found = session.json(service.url + "/x")
+    assert found["title"] == "COVID-19 \ufffd CT" and found["whole"] == "\U0001f600" and found["n"] == 1
+    str(found).encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"<html><title>Access denied | www.medrxiv.org used Cloudflare to restrict access</title></html>", "CF-RAY"),
+        (b"error code: 1020", "CF-RAY"),
+        (b"no", "cf-mitigated"),
+    ],
+)
+def test_a_403_by_way_of_cloudflare_stops_the_host_at_once_whatever_it_says(service, session, answer, body, headers):
+    service.route = lambda ask: answer(body, 403, "text/html", {headers: "cloudflare"})
+    with pytest.raises(BlockedError, match="by Cloudflare"):
+        session.json(service.url + "/s/x")
+    assert session.blocked(service.url + "/s/y") and len(service.asked) == 1
+    assert is_cloudflare({"server": "cloudflare"}) is is_cloudflare({"Server": "Cloudflare"}) is True
+    assert not is_cloudflare({"Server": "AmazonS3"})
+
+
+def test_the_wait_of_an_items_last_try_holds_for_the_next_item(service, session, answer, time_):
+    service.route = lambda ask: (
+        answer(b"slow", 429, "text/plain", {"Retry-After": "100"}) if ask.path == "/x" else answer(b"{}")
+    )
+    with pytest.raises(ItemError):
+        session.json(service.url + "/x")
+    before = len(time_.slept)
+    assert sum(time_.slept) == 100 * before and before == session.rule(service.url).tries - 1  # never twice
+    session.json(service.url + "/y")
+    assert time_.slept[before:] == [100]
