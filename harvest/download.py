@@ -57,7 +57,7 @@ def _fetch(
         with session.open(url, params, headers) as response:
             if response.status_code != 206:
                 offset = 0
-            if response.status_code == 416 or not _continues(response, offset):
+            if response.status_code == 416 or not _continues(response, offset, validator):
                 note.unlink(missing_ok=True)
                 raise TransientError(f"{url}: the partial file does not fit any more, starting again", 416)
             expected = refuse_length(response, offset, limit)
@@ -67,8 +67,10 @@ def _fetch(
         if expected is not None and size != expected:
             raise TransientError(f"{url}: expected {expected} bytes, got {size}")
         kind = sniff(head)
-        if kind == "pdf" and expected is None and not _ends_like_pdf(part):
-            raise TransientError(f"{url}: the PDF ends without its %%EOF: cut off")
+        # A service may hold half a file and announce just that; where it gives an MD5, that says more.
+        if kind == "pdf" and not md5 and not _ends_like_pdf(part):
+            note.unlink(missing_ok=True)
+            raise TransientError(f"{url}: expected a PDF that ends in %%EOF, got one cut off after {size} bytes")
         if md5 and checksum != md5.lower():
             note.unlink(missing_ok=True)
             raise TransientError(f"{url}: expected MD5 {md5}, got {checksum} ({size} bytes)")
@@ -159,9 +161,12 @@ def _partial(part: Path, note: Path, url: str) -> str:
     return str(said.get("validator", "")) if isinstance(said, dict) and said.get("url") == url else ""
 
 
-def _continues(response: requests.Response, offset: int) -> bool:
+def _continues(response: requests.Response, offset: int, validator: str) -> bool:
+    """False for a piece that begins elsewhere, or (of a server that overlooks If-Range) is of another state."""
     if response.status_code != 206:
         return True
+    if _validator(response) != validator:
+        return False
     return response.headers.get("Content-Range", "").replace(" ", "").startswith(f"bytes{offset}-")
 
 

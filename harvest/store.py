@@ -90,16 +90,23 @@ class Store:
         md5: str = "",
         canonical: str = "",
     ) -> Saved:
-        """The file ``name``, fetched from ``url`` unless it is already here."""
-        saved = self.have(name)
+        """The file ``name``, fetched from ``url`` unless it is already here from there (``canonical``: as recorded)."""
+        saved = self._from(name, canonical or url, md5)
         if saved is None:
             saved = download(session, url, self.files / name, kinds, max_bytes, md5)
             self.keep(name, canonical or url, saved)
         return saved
 
-    def unpack(self, name: str, path: Path, member: str, kinds: frozenset[str], max_bytes: int, origin: str) -> Saved:
-        """The file ``name``, copied out of an archive unless it is already here. Raises ItemError."""
+    def _from(self, name: str, origin: str, md5: str = "") -> Saved | None:
+        """The file as recorded, if it came from ``origin`` and has the MD5: two routes may give a name other bytes."""
         saved = self.have(name)
+        if saved is None or self.url_of(name) != origin:
+            return None
+        return saved if not md5 or _hash_of(self.files / name, "md5") == md5.lower() else None
+
+    def unpack(self, name: str, path: Path, member: str, kinds: frozenset[str], max_bytes: int, origin: str) -> Saved:
+        """The file ``name``, copied out of an archive unless it is already here from there. Raises ItemError."""
+        saved = self._from(name, origin)
         if saved is not None:
             return saved
         part = self.files / f"{name}.part"
@@ -192,7 +199,11 @@ def open_store(
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, read in pieces."""
-    digest = hashlib.sha256()
+    return _hash_of(path, "sha256")
+
+
+def _hash_of(path: Path, name: str) -> str:
+    digest = hashlib.new(name, usedforsecurity=False)
     with path.open("rb") as data:
         while chunk := data.read(CHUNK):
             digest.update(chunk)

@@ -12,6 +12,7 @@ import pytest
 
 from harvest.download import download
 from harvest.errors import BlockedError, DiskFullError, ItemError
+from harvest.store import Store
 
 PDF = b"%PDF-1.4\n" + os.urandom(300_000) + b"\n%%EOF\n"
 LIMIT = 10 << 20
@@ -193,3 +194,55 @@ def test_a_file_that_trickles_is_given_up(service, session, answer, tmp_path, ti
     service.route = of_file(answer)
     with pytest.raises(ItemError, match="took more than 5 s"):
         download(session, service.url + "/x", tmp_path / "a.pdf", {"pdf"}, LIMIT)
+
+
+@pytest.mark.parametrize("header", ["ETag", "Last-Modified", "X-None"])
+def test_a_piece_of_another_state_is_not_appended_where_if_range_is_overlooked(
+    service, session, answer, tmp_path, header
+):
+    noted = '"v1"' if header != "Last-Modified" else "Wed, 25 Mar 2020 10:00:00 GMT"
+    newer = '"v2"' if header != "Last-Modified" else "Thu, 26 Mar 2020 10:00:00 GMT"
+    (tmp_path / "a.pdf.part").write_bytes(b"%PDF-1.4\n" + b"old" * 1000)
+    (tmp_path / "a.pdf.part.json").write_text(json.dumps({"url": f"{service.url}/x", "validator": noted}))
+
+    def route(ask):
+        if "range" not in ask.headers:
+            return answer(PDF, 200, "application/pdf", {header: newer})
+        start = int(ask.headers["range"].removeprefix("bytes=").rstrip("-"))
+        headers = {header: newer, "Content-Range": f"bytes {start}-{len(PDF) - 1}/{len(PDF)}"}
+        return answer(PDF[start:], 206, "application/pdf", headers)
+
+    service.route = route
+    download(session, service.url + "/x", tmp_path / "a.pdf", {"pdf"}, LIMIT)
+    assert (tmp_path / "a.pdf").read_bytes() == PDF and len(service.asked) == 2
+
+
+def test_half_a_pdf_is_asked_again_though_its_length_was_announced(service, session, answer, tmp_path):
+    cut = [True, False]
+    service.route = lambda ask: answer(PDF[:100_000] if cut.pop(0) else PDF, 200, "application/pdf", {"ETag": '"v1"'})
+    download(session, service.url + "/x", tmp_path / "a.pdf", {"pdf"}, LIMIT)
+    assert (tmp_path / "a.pdf").read_bytes() == PDF
+    assert "range" not in service.asked[1].headers
+    service.route = lambda ask: answer(PDF[:100_000], 200, "application/pdf")
+    with pytest.raises(ItemError, match="cut off after 100000 bytes"):
+        download(session, service.url + "/x", tmp_path / "b.pdf", {"pdf"}, LIMIT)
+    assert not (tmp_path / "b.pdf").exists()
+
+
+def test_a_cached_file_is_used_only_for_the_address_and_bytes_it_was_fetched_for(service, session, answer, tmp_path):
+    """Two routes may give one name other pictures."""
+    bodies = {"/one": PDF, "/two": PDF[:9] + b"other" + PDF[9:]}
+    service.route = lambda ask: answer(bodies[ask.path], 200, "application/pdf")
+    store = Store(tmp_path)
+    kinds = frozenset({"pdf"})
+
+    def fetch(path, md5=""):
+        saved = store.fetch(session, "a", service.url + path, kinds, LIMIT, md5, canonical=f"https://public{path}")
+        return saved.sha256 == hashlib.sha256(bodies[path]).hexdigest() and store.url_of("a") == f"https://public{path}"
+
+    assert fetch("/one") and fetch("/one") and len(service.asked) == 1
+    assert fetch("/two") and len(service.asked) == 2
+    bodies["/two"] += b"\n%%EOF\n"
+    assert fetch("/two", hashlib.md5(bodies["/two"]).hexdigest()) and len(service.asked) == 3
+    assert fetch("/two", hashlib.md5(bodies["/two"]).hexdigest().upper()) and len(service.asked) == 3
+    store.close()
