@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import lzma
 import re
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +17,10 @@ from typing import IO
 from harvest.errors import ItemError
 
 _MEMBERS = 5000
+# A damaged member shows only while it is read, and then by its compressor's own error.
+_BROKEN = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, NotImplementedError, EOFError
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
                         break
                 _refuse(path, names, odd)
                 yield Archive(path, tuple(files), tape)
-    except (zipfile.BadZipFile, tarfile.TarError, NotImplementedError, EOFError) as error:
+    except _BROKEN as error:
         raise ItemError(f"{path.name}: expected a zip or tar archive, got {type(error).__name__}: {error}") from error
     except (OSError, RuntimeError) as error:
         if isinstance(error, ItemError):

@@ -105,22 +105,27 @@ def fetch(session: Session, store: Store, wanted: Wanted, row: sqlite3.Row) -> N
             return
         log.warning("%s: the cached file is damaged; fetching it again", name)
         store.drop(name)
-    if meca.extract(store, row["doi"], row["version"], name, wanted.max_bytes):
-        return
+    damaged = ""
+    try:
+        if meca.extract(store, row["doi"], row["version"], name, wanted.max_bytes):
+            return
+    except ItemError as error:
+        damaged = f"{error}; "
+        log.warning("%s; asking the site", error)
     url = wanted.pdf_url(row["server"], row["doi"], row["version"])
     public = Wanted.pdf_url(_PUBLIC, row["server"], row["doi"], row["version"])
     try:
         store.fetch(session, name, url, _PDF, wanted.max_bytes, canonical=public)
     except (BlockedError, ItemError) as error:
         if not wanted.europepmc:
-            raise
+            raise type(error)(f"{damaged}{error}") from error
         try:
             other = europepmc.preprint_pdf(session, wanted.europepmc, row["doi"], row["version"])
             if not other:
                 raise ItemError("has no PDF of this version") from error
             store.fetch(session, name, other, _PDF, wanted.max_bytes, canonical=wanted.public(other))
         except (BlockedError, ItemError) as second:
-            raise type(error)(f"{error}; Europe PMC: {second}") from second
+            raise type(error)(f"{damaged}{error}; Europe PMC: {second}") from second
         log.warning("%s; taken from Europe PMC", error)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import tarfile
 import zipfile
 from pathlib import Path
@@ -79,3 +80,16 @@ def test_too_many_members_and_broken_archives(tmp_path):
     for name in ("many.zip", "broken.zip", "cut.tar.gz"):
         with pytest.raises(ItemError, match=name), open_archive(tmp_path / name):
             pass
+
+
+def test_a_damaged_member_makes_the_archive_unusable_by_name(tmp_path):
+    noise = random.Random(1).randbytes(5000)
+    for name, method in (("d.zip", zipfile.ZIP_DEFLATED), ("l.zip", zipfile.ZIP_LZMA), ("b.zip", zipfile.ZIP_BZIP2)):
+        path = tmp_path / name
+        with zipfile.ZipFile(path, "w", method) as book:
+            book.writestr("a", noise.hex())
+        data = bytearray(path.read_bytes())
+        data[60:120] = bytes(byte ^ 0xFF for byte in data[60:120])
+        path.write_bytes(data)
+        with pytest.raises(ItemError, match=name), open_archive(path) as archive:
+            archive.read("a", 1 << 20)

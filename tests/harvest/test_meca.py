@@ -10,8 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from harvest.errors import ItemError
-from harvest.meca import describe_archive
+from harvest.meca import describe_archive, index
+from harvest.papers import fetch
 from harvest.preprints import app
+from harvest.store import Store
+from harvest.window import SCHEMA, Wanted
 
 JATS = (
     '<article><front><article-meta><article-id pub-id-type="doi">{doi}</article-id>{version}</article-meta></front>'
@@ -73,13 +76,30 @@ def test_pdfs_come_out_of_archives_before_the_site_is_asked(tmp_path, service, a
     result = CliRunner().invoke(app, ["--out", str(tmp_path / "out"), *words])
     assert result.exit_code == 0, result.output
     asked = sorted(path for path in service.paths() if "content" in path)
-    assert asked == ["/content/10.1101/bv1.full.pdf", "/content/10.1101/cv1.full.pdf"]
+    assert asked == [f"/content/10.1101/{n}v1.full.pdf" for n in "bcd"]  # d: its member is no PDF
     records = [json.loads(line) for line in (tmp_path / "out" / "preprints.jsonl").read_text().splitlines()]
     assert [(r["doi"], r["url"]) for r in records] == [
         ("10.1101/a", "meca:1.meca/content/paper.pdf"),
         ("10.1101/b", "https://www.medrxiv.org/content/10.1101/bv1.full.pdf"),
         ("10.1101/c", "https://www.medrxiv.org/content/10.1101/cv1.full.pdf"),
+        ("10.1101/d", "https://www.medrxiv.org/content/10.1101/dv1.full.pdf"),
     ]
     failed = (tmp_path / "out" / "failed.jsonl").read_text()
-    assert "3.meca" in failed and "expected pdf, got html" in failed
+    assert "3.meca" in failed and "4.meca" not in failed
     assert not (tmp_path / "x").exists() and not (tmp_path.parent / "x").exists()
+
+
+def test_a_damaged_member_is_told_where_no_other_source_has_the_paper(tmp_path, service, session, answer):
+    store = Store(tmp_path / "store", SCHEMA)
+    path = meca(tmp_path / "a.meca", "10.1101/a")
+    data = bytearray(path.read_bytes())
+    data[data.find(b"xxxx") + 50] ^= 1
+    path.write_bytes(data)
+    assert index(store, tmp_path) == 1
+    service.route = lambda ask: answer(b"no", 404, "text/plain")
+    wanted = Wanted(service.url, service.url, ("medrxiv",), "", "", europepmc=service.url + "/epmc")
+    row = {"doi": "10.1101/a", "version": 1, "server": "medrxiv"}
+    with pytest.raises(ItemError, match=r"a\.meca.*CRC.*HTTP 404.*Europe PMC.*HTTP 404"):
+        fetch(session, store, wanted, row)
+    assert service.paths() == ["/content/10.1101/av1.full.pdf", "/epmc/search"]
+    store.close()
