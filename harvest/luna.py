@@ -20,7 +20,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from harvest.errors import HarvestError, SettingError
 from harvest.lidc import Rating, consensus, label_of, read_ratings
@@ -78,7 +78,7 @@ def volume_rows(
     """Write one volume's slices and nodule patches; returns their rows, and the nodules that lie outside it."""
     subject, voxels = header.path.stem, header.open()
     slices: list[Row] = []
-    for z, fraction in choose_slices(header, nodules, plan):
+    for z, fraction in choose_slices(header, [nodule for nodule in nodules if nodule.finite], plan):
         image_id = f"{subject}.mhd_{z}"
         save_png(
             out / "images" / f"{image_id}.png",
@@ -89,8 +89,12 @@ def volume_rows(
     failed: list[Failure] = []
     places = [(rating, rating.world(header)) for rating in ratings]
     for number, nodule in enumerate(nodules):
-        centre = header.voxel(np.array(nodule.world))
         nodule_id = f"{subject}_{number}"
+        if not nodule.finite:
+            said = ", ".join(str(value) for value in (*nodule.world, nodule.diameter))
+            failed.append(Failure(item=nodule_id, reason=f"expected a place and a diameter in mm, got ({said})"))
+            continue
+        centre = header.voxel(np.array(nodule.world))
         if not all(0 <= value < side for value, side in zip(centre, header.shape, strict=True)):
             at = ", ".join(f"{value:.0f}" for value in centre)
             failed.append(Failure(item=nodule_id, reason=f"expected a place inside {header.shape}, got voxel ({at})"))
@@ -135,16 +139,26 @@ def ready_rows(paths: list[Path], subject: str, plan: Plan, out: Path) -> list[R
         paths = [paths[pick] for pick in sorted(picks.tolist())]
     rows = []
     for path in paths:
-        with Image.open(path) as image:
-            if image.width * image.height > _PIXELS:
-                raise VolumeError(f"{path}: expected at most {_PIXELS} pixels, got {image.width}×{image.height}")
-            grey = np.asarray(image.convert("RGB").convert("L") if image.mode != "L" else image)
+        grey = _read_grey(path)
         match = _READY.fullmatch(path.name)
         image_id = path.name.removesuffix(".png")
         save_png(out / "images" / path.name, resized(grey, plan.size))
         fraction = lung_fraction_of_grey(resized(grey, min(256, max(grey.shape))), plan.level, plan.width)
         rows.append(_slice_row(image_id, subject, int(match["slice"]) if match else 0, fraction, plan))
     return rows
+
+
+def _read_grey(path: Path) -> np.ndarray:
+    """A ready slice, uint8 [height, width]. Raises VolumeError for one too large or cut off."""
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > _PIXELS:
+                raise VolumeError(f"{path}: expected at most {_PIXELS} pixels, got {image.width}×{image.height}")
+            return np.asarray(image.convert("RGB").convert("L") if image.mode != "L" else image)
+    except VolumeError:
+        raise
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise VolumeError(f"{path}: expected a picture that decodes, got {type(error).__name__}: {error}") from error
 
 
 def subjects_of(root: Path) -> dict[str, list[Path]]:
@@ -267,7 +281,7 @@ def run(
                     )
                 else:
                     new = ready_rows(paths, subject, plan, out), [], []
-            except (VolumeError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
+            except VolumeError as error:
                 for path in (out / "images").glob(f"{subject}.mhd_*.png"):
                     path.unlink()
                 yield [], [], [Failure(item=subject, reason=str(error).replace(f"{paths[0].parent}/", ""))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -35,6 +36,11 @@ class Nodule:
 
     world: tuple[float, float, float]
     diameter: float
+
+    @property
+    def finite(self) -> bool:
+        """False where the table says ``nan`` or ``inf``, which are numbers to ``float`` and no place."""
+        return all(map(math.isfinite, (*self.world, self.diameter)))
 
 
 def random_for(seed: int, subject: str) -> np.random.Generator:

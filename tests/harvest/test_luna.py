@@ -264,3 +264,25 @@ def test_the_published_slices(real_data: Path, tmp_path):
     rows = table(tmp_path / "out" / "slices.csv")
     assert len(rows) == 2 * len(subjects) == 40
     assert sum(r["flags"] == "" for r in rows) >= 36
+
+
+def test_a_cut_off_slice_and_a_nodule_without_a_place_are_rows(series, tmp_path):
+    root = tmp_path / "ready"
+    root.mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    for subject in ("1.2", "1.3"):
+        Image.fromarray(noise).save(root / f"{subject}.mhd_1.png")
+    cut = root / "1.3.mhd_1.png"
+    cut.write_bytes(cut.read_bytes()[:1000])
+    assert call(root, tmp_path / "out").exit_code == 0
+    assert [r["item"] for r in lines(tmp_path / "out" / "failed.jsonl")] == ["1.3"]
+    assert "decodes" in lines(tmp_path / "out" / "failed.jsonl")[0]["reason"]
+
+    series(tmp_path / "in", "1.2", scene())
+    (tmp_path / "in" / "annotations.csv").write_text(
+        "seriesuid,coordX,coordY,coordZ,diameter_mm\n1.2,nan,5,5,6\n1.2,5,5,inf,6\n1.2,5,5,nan,6\n1.2,5,5,5,nan\n"
+    )
+    assert call(tmp_path / "in", tmp_path / "out").exit_code == 0
+    assert len(table(tmp_path / "out" / "slices.csv")) == 2
+    failed = lines(tmp_path / "out" / "failed.jsonl")
+    assert [r["item"] for r in failed] == [f"1.2_{n}" for n in range(4)] and "inf" in failed[1]["reason"]
