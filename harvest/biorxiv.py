@@ -111,6 +111,7 @@ def row_of(entry: Any, server: str) -> Row:
 
     def text(field: str) -> str:
         value = entry.get(field)
+        value = "; ".join(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
         return " ".join(html.unescape(str(value)).split()) if isinstance(value, str | int) else ""
 
     doi = text("doi").removeprefix("https://doi.org/")
@@ -123,6 +124,10 @@ def row_of(entry: Any, server: str) -> Row:
         date = datetime.date.fromisoformat(text("date")).isoformat()
     except ValueError as error:
         raise ValueError(f"{doi}: field date: expected YYYY-MM-DD, got {entry.get('date')!r:.40}") from error
+    for field in ("title", "abstract"):
+        # These select: one that cannot be read would pass for a paper about something else.
+        if entry.get(field) and not text(field):
+            raise ValueError(f"{doi}: field {field}: expected text, got {entry[field]!r:.80}")
     said = text("server").lower()
     return Row(
         doi=doi,
@@ -166,8 +171,8 @@ def _refuse(answer: Any) -> None:
 
 
 def _whole(value: Any) -> int | None:
-    """A number the API writes as a number or as text; None if it is neither."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
+    """A whole number the API writes as a number (``1``, ``1.0``) or as text; None if it is neither."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    text = str(value).strip()
-    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
+    found = re.fullmatch(r"([0-9]{1,9})(?:\.0{1,9})?", str(value).strip())
+    return int(found[1]) if found else None

@@ -6,11 +6,10 @@ import string
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin
 
 from harvest import given
 from harvest.errors import BlockedError, ItemError, TransientError
-from harvest.hosts import same_site
+from harvest.hosts import joined, same_site
 from harvest.http import Session
 from harvest.openi import plain
 from harvest.options import progress
@@ -62,7 +61,8 @@ def read_encounters(session: Session, store: Store, services: Services) -> None:
 def read_encounter(session: Session, store: Store, services: Services, encounter: str) -> None:
     """One case: its wanted pictures become candidates, in one transaction with the note that it is read."""
     case = session.json(f"{services.medpix}/rest/encounter.json", {"encounterID": encounter}, check=_refuse_case)
-    images = [i for i in case.get("imageList") or [] if isinstance(i, dict) and shown(i)]
+    pictures = _pictures(case, encounter)
+    images = [i for i in pictures if shown(i)]
     scans = [i for i in images if chest_ct("CT chest", "", str(i.get("modality") or ""), str(i.get("plane") or ""))[0]]
     topic: dict[str, Any] = {}
     if scans and case.get("topicID"):
@@ -76,16 +76,20 @@ def read_encounter(session: Session, store: Store, services: Services, encounter
         if may_be_covid(f"{words} {plain(topic.get('title'))}"):
             given.exclude(store, encounter, "speaks of COVID-19")
             return
-        for image in case.get("imageList") or []:
-            if isinstance(image, dict) and (name := picture_name(image)):
+        for image in pictures:
+            if name := picture_name(image):
                 db.execute("INSERT OR REPLACE INTO picture VALUES (?, ?, '')", (name, encounter))
         for image in scans:
             name = picture_name(image)
-            url = urljoin(f"{services.medpix}/", str(image.get("imageURL") or "").lstrip("/"))
+            url = joined(f"{services.medpix}/", str(image.get("imageURL") or "").lstrip("/"))
             caption = plain(image.get("imageCaption")) or plain(image.get("title"))
             modality, plane = str(image.get("modality") or ""), str(image.get("plane") or "")
             score, _ = chest_ct(caption, f"{words} {place}", modality, plane, place.strip())
-            if not name or not score or not same_site(f"{services.medpix}/", url) or may_be_covid(caption):
+            if not score or may_be_covid(caption):
+                continue
+            if not name or not same_site(f"{services.medpix}/", url):
+                reason = f"expected a picture at {MEDPIX}, got the address {services.public(url)[:200]!r}"
+                given.exclude(store, f"medpix-{given.safe_name(name or encounter)}", reason)
                 continue
             record = {
                 "figure_id": f"medpix-{given.safe_name(name)}",
@@ -102,6 +106,15 @@ def read_encounter(session: Session, store: Store, services: Services, encounter
                 "title": plain(topic.get("title")) or plain(case.get("diagnosis")),
             }
             given.add(store, record, score, url, services.public(url))
+
+
+def _pictures(case: dict[str, Any], encounter: str) -> list[dict[str, Any]]:
+    """The entries of a case's ``imageList``, which may be a single one. Raises ItemError for what is no list."""
+    said = case.get("imageList") or []
+    entries = [said] if isinstance(said, dict) else said
+    if not isinstance(entries, list):
+        raise ItemError(f"{encounter}: expected a list of pictures (imageList), got {said!r:.80}")
+    return [entry for entry in entries if isinstance(entry, dict)]
 
 
 def shown(image: dict[str, Any]) -> bool:

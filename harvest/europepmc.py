@@ -70,7 +70,8 @@ def preprint_pdf(session: Session, base: str, doi: str, version: int) -> str:
         for entry in results:
             if str(entry.get("doi", "")).lower() != doi.lower() or _version(entry) not in (None, version):
                 continue
-            for link in _inner(entry, "fullTextUrlList").get("fullTextUrl") or []:
+            links = _inner(entry, "fullTextUrlList").get("fullTextUrl")
+            for link in links if isinstance(links, list) else [links]:  # a single one may stand for itself
                 if (
                     isinstance(link, dict)
                     and str(link.get("documentStyle", "")).lower() == "pdf"

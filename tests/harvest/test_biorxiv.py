@@ -159,6 +159,18 @@ def test_rows_are_read_as_what_they_mean():
     assert not biorxiv.row_of(row(1, type="new results"), "medrxiv").withdrawn
 
 
+def test_a_title_that_cannot_be_read_is_told_and_never_taken_for_another_subject():
+    for field, value in (("title", {"a": "COVID-19"}), ("title", ["COVID-19", 5]), ("abstract", 2.5), ("title", [[]])):
+        with pytest.raises(ValueError, match=f"field {field}: expected text"):
+            biorxiv.row_of(row(1, **{field: value}), "medrxiv")
+    assert biorxiv.row_of(row(1, title=["COVID-19"], abstract=None), "medrxiv").title == "COVID-19"
+
+
+@pytest.mark.parametrize("version", [2.0, "2.0", 2, " 2 "])
+def test_a_version_written_as_a_decimal_is_that_number(version):
+    assert biorxiv.row_of(row(1, version=version), "medrxiv").version == 2
+
+
 @pytest.mark.real
 def test_recorded_answers_parse(real_data: Path, service, session, answer):
     folder = real_data / "recorded" / "biorxiv_api"

@@ -94,3 +94,12 @@ def test_recorded_europe_pmc_answers(real_data: Path, service, session, answer):
         service.route = lambda ask, line=line: answer(line)
         with pytest.raises(ItemError, match="error 404"):
             list(europepmc.search(session, service.url, "x"))
+
+
+@pytest.mark.parametrize(
+    "links", [5, True, "http://x", [5], {"a": 1}, {"documentStyle": "pdf", "site": "Europe_PMC", "url": "http://[x"}]
+)
+def test_links_of_another_type_are_no_pdf(service, session, answer, links):
+    entry = result(1, hasPDF="N", fullTextUrlList={"fullTextUrl": links})
+    service.route = lambda ask: answer(json.dumps({"resultList": {"result": [entry]}}).encode())
+    assert europepmc.preprint_pdf(session, service.url, "10.1101/1", 1) == ""

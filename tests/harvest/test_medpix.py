@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from harvest.cases import sex_of, shown
-from harvest.medpix import app
+from harvest.cases import Services, read_encounter, read_encounters, sex_of, shown
+from harvest.medpix import SCHEMA, app
 from harvest.records import Figure, read_jsonl
 from harvest.sample.routes_medpix import placeholder
 from harvest.sample.serve import Fault, StandIn
 from harvest.select import chest_ct
+from harvest.store import Store
 
 
 def call(out: Path, url: str, *more: str):
@@ -137,3 +138,38 @@ def test_the_recorded_thoracic_cases_are_chest_cts(real_data: Path):
         words = entry["Description"]
         score, why = chest_ct(words["Caption"], "", words["Modality"], words["Plane"], entry["Location"])
         assert score > 0, why
+
+
+SCAN = {"imageURL": "/images/full/synpic1.jpg", "modality": "CT", "plane": "Axial", "imageCaption": "CT chest, lung"}
+
+
+@pytest.mark.parametrize(
+    ("pictures", "taken", "said"),
+    [
+        ([SCAN], 1, ""),
+        (SCAN, 1, ""),
+        (None, 0, ""),
+        ([SCAN | {"imageURL": "https://other.org/images/synpic9.jpg"}], 0, "other.org"),
+        ([SCAN | {"imageURL": "http://[x/synpic9.jpg"}], 0, "http://[x/"),
+        ([SCAN | {"imageURL": "https://other.org/a.jpg", "plane": "Coronal"}], 0, ""),
+    ],
+)
+def test_a_cases_pictures_in_every_form_are_taken_or_told(service, session, answer, tmp_path, pictures, taken, said):
+    case = {"encounterID": "e", "imageList": pictures, "diagnosis": "Sarcoidosis"}
+    service.route = lambda ask: answer(json.dumps(case).encode())
+    store = Store(tmp_path, SCHEMA)
+    read_encounter(session, store, Services(service.url, service.url), "e")
+    assert store.count("SELECT count(*) FROM figure") == taken
+    left = [row["reason"] for row in store.db.execute("SELECT reason FROM excluded")]
+    assert len(left) == bool(said) and all(said in reason and "medpix.nlm.nih.gov" in reason for reason in left)
+    store.close()
+
+
+@pytest.mark.parametrize("pictures", [5, True, "synpic1"])
+def test_pictures_of_another_type_fail_the_case_only(service, session, answer, tmp_path, pictures):
+    service.route = lambda ask: answer(json.dumps({"encounterID": "e", "imageList": pictures}).encode())
+    store = Store(tmp_path, SCHEMA)
+    store.db.execute("INSERT INTO encounter(id) VALUES ('e')")
+    read_encounters(session, store, Services(service.url, service.url))
+    assert [(p.item, "expected a list of pictures" in p.reason) for p in store.problems()] == [("e", True)]
+    store.close()
