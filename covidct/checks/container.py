@@ -13,6 +13,7 @@ from typing import Any
 from PIL import ExifTags, Image
 
 from covidct import pictures
+from covidct.checks import measures
 from covidct.checks.model import Finding, Folder
 
 ENDINGS = {
@@ -29,6 +30,8 @@ KNOWN = re.compile(r"software|xml:com\.adobe\.xmp|raw profile type .*", re.I)
 PERSON = re.compile(r"patient|subject|birth|\bdob\b|\bmrn\b|accession", re.I)
 """text keys whose value is about the person shown, whatever it says"""
 SEVERE = ("date of birth", "name", "id")
+DIGITS = 6
+"""from which a text is a time or an id"""
 LONG = 60
 """characters of a text that are compared between files"""
 
@@ -52,7 +55,7 @@ def read(path: Path) -> dict[str, Any]:
         "dpi": round(float(density[0]), 3) if isinstance(density, tuple) and density else 0.0,
         "software": str(exif.get(0x0131) or info.get("Software") or "")[:60],
         "blocks": [name for name in BLOCKS if info.get(name) or (name == "exif" and len(exif))]
-        + [f"text {key}" for key in sorted(texts) if key not in BLOCKS],
+        + [f"{measures.TEXT}{key}" for key in sorted(texts) if key not in BLOCKS],
         "texts": texts,
         "said": texts | said,
         "progressive": bool(info.get("progressive")),
@@ -92,8 +95,14 @@ def check(folder: Folder) -> tuple[list[dict[str, Any]], list[Finding]]:
     """Container facts of every picture, and findings: names that lie about the format, and more than one encoding."""
     facts = [read(item.path) for item in folder.items]
     common = Counter((key, text[:LONG]) for fact in facts for key, text in fact["texts"].items())
-    for fact in facts:  # a text of one file alone (a time, a number) tells the class of no other
-        fact["texts"] = {k: t[:LONG] for k, t in fact["texts"].items() if common[k, t[:LONG]] > 1}
+    for (
+        fact
+    ) in facts:  # a text of one file alone tells the class of no other, and times or ids only look as if they did
+        fact["texts"] = {
+            k: t[:LONG]
+            for k, t in fact["texts"].items()
+            if common[k, t[:LONG]] > 1 and sum(c.isdigit() for c in t) < DIGITS
+        }
     lies = [i for i, f in enumerate(facts) if folder.items[i].path.suffix.lower() not in ENDINGS.get(f["format"], ())]
     found = []
     if lies:

@@ -16,6 +16,8 @@ from covidct.matching.features import Array
 
 SIDE = 224
 """pixels: the classifiers' input, on which quality is measured"""
+TEXT = "text "
+"""begins the name of a metadata block that is one text"""
 STAMP = 32
 RING = 4
 """pixels of the stamp that are frame: the outer 12.5 %"""
@@ -62,7 +64,7 @@ def container(facts: Mapping[str, Any]) -> dict[str, str | float]:
         "dpi": f"{facts['dpi']:g}",
         "software": str(facts["software"]),
         "tables": str(facts["tables"]),
-        "blocks": str(len(facts["blocks"])),
+        "blocks": str(sum(not name.startswith(TEXT) for name in facts["blocks"])),
     }
     for name in ("progressive", "interlace", "palette", "gamma"):
         row[name] = float(facts[name])
