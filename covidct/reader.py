@@ -130,7 +130,7 @@ class Subset:
         """A Series by its index; only one numbered by whole numbers that are no image ids is taken in its order."""
         names = [str(key) for key in scores.index]
         numbered = pd.api.types.is_integer_dtype(scores.index.dtype)
-        if numbered and (isinstance(scores.index, pd.RangeIndex) or not set(ids) & set(names)):
+        if numbered and (scores.index.equals(pd.RangeIndex(len(names))) or not set(ids) & set(names)):
             return scores.to_numpy()
         if twice := sorted({name for name, count in Counter(names).items() if count > 1}):
             raise DatasetError(f"scores: {twice[0]!r} stands twice in the index ({len(twice)} such); keep one")

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from covidct.allocate import allocate
-from covidct.groups import groups, keys, text
+from covidct.groups import groups, keys, patients, text
 from covidct.records import SPLITS
 
 RATIOS = (0.6, 0.15, 0.25)
@@ -48,14 +48,15 @@ def split(
     if records["image_id"].duplicated().any():
         twice = records.loc[records["image_id"].duplicated(), "image_id"].iloc[0]
         raise SplitError(f"image_id {twice!r} occurs twice: expected one row for each image; remove or rename one")
-    ordered = records.assign(image_id=records["image_id"].astype(str)).sort_values("image_id", kind="stable")
+    ordered = _ordered(records)
     group = groups(ordered, documents)
     fixed = _fixed(ordered, group, earlier)
     features, weights, must = _features(ordered, group)
     part = allocate(features, shares, weights, must, fixed, seed)
-    names = np.array(SPLITS, dtype=object)[part[group]] if len(ordered) else np.zeros(0, dtype=object)
+    names = np.zeros(len(ordered), dtype=object)
+    names[ordered.index.to_numpy()] = np.array(SPLITS, dtype=object)[part[group]] if len(ordered) else []
     result = records.copy()
-    result["split"] = pd.Series(names, index=ordered.index, dtype=object).reindex(records.index).astype(str).to_numpy()
+    result["split"] = names
     return result
 
 
@@ -64,13 +65,15 @@ def folds(records: pd.DataFrame, k: int = 5, seed: int = 0, *, documents: bool =
     _require(records)
     if not 2 <= k <= 100:
         raise SplitError(f"folds: expected 2 to 100, got {k}")
-    ordered = records.assign(image_id=records["image_id"].astype(str)).sort_values("image_id", kind="stable")
+    ordered = _ordered(records)
     group = groups(ordered, documents)
     features, weights, must = _features(ordered, group)
     none = np.full(len(features), -1)
     part = allocate(features, np.full(k, 1 / k), weights, must, none, seed, starts=8)
     result = records.copy()
-    result["fold"] = pd.Series(part[group], index=ordered.index).reindex(records.index).to_numpy()
+    numbers = np.zeros(len(ordered), dtype=np.int64)
+    numbers[ordered.index.to_numpy()] = part[group]
+    result["fold"] = numbers
     return result
 
 
@@ -177,12 +180,12 @@ def deviation(
     """Share of images and of patients minus the wanted share, per split: how far whole groups kept it from exact."""
     shares = _shares(ratios)
     used = records[text(records, "split") != ""]
-    patients = text(used, "patient_id")
+    person = text(used, "patient_id")
     result: dict[str, dict[str, float]] = {}
     for name, share in zip(SPLITS, shares, strict=True):
         here = (text(used, "split") == name).to_numpy()
         images = float(here.mean()) if len(used) else 0.0
-        people = patients[here].nunique() / max(patients.nunique(), 1)
+        people = person[here].nunique() / max(person.nunique(), 1)
         result[name] = {"images": round(images - float(share), 4), "patients": round(people - float(share), 4)}
     return result
 
@@ -206,6 +209,13 @@ def _shares(ratios: Sequence[float] | Mapping[str, float]) -> np.ndarray:
     if shares.shape != (3,) or not np.isfinite(shares).all() or (shares < 0).any() or shares.sum() <= 0:
         raise SplitError(f"ratios: expected three shares for train, val, test, e.g. {RATIOS}, got {ratios!r}")
     return shares / shares.sum()
+
+
+def _ordered(records: pd.DataFrame) -> pd.DataFrame:
+    """Rows by image id, so that their order does not matter; the index is each row's position in ``records``, whose own
+    index may repeat (two tables put together)."""
+    plain = records.reset_index(drop=True)
+    return plain.assign(image_id=plain["image_id"].astype(str)).sort_values("image_id", kind="stable")
 
 
 def _missing(records: pd.DataFrame, more: tuple[str, ...] = ()) -> list[str]:
@@ -258,9 +268,8 @@ def _fixed(records: pd.DataFrame, group: np.ndarray, earlier: pd.DataFrame | Non
     for name, rank in sorted(ORDER.items(), key=lambda item: item[1]):
         rows = earlier[text(earlier, "split") == name]
         hit: np.ndarray = records["image_id"].isin(rows["image_id"].astype(str)).to_numpy()
-        for column in ("patient_id", "sha256"):
-            if column in rows and column in records:
-                once = set(text(rows, column)) - {""}
-                hit = hit | text(records, column).isin(once).to_numpy()
+        for column in {"patient_id", "sha256"} & set(rows.columns) & set(records.columns):
+            once, now = ((patients(t) if column == "patient_id" else text(t, column)) for t in (rows, records))
+            hit = hit | now.isin(set(once) - {""}).to_numpy()
         fixed[group[hit]] = rank  # later names are stricter and overwrite
     return fixed

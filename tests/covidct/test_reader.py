@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 import covidct
-from covidct import pictures
+from covidct import cli, pictures
 from covidct.files import sha256_file
 from covidct.reader import DatasetError
-from covidct.records import read_records, write_records
+from covidct.records import TableError, read_records, write_records
 
 
 def test_three_lines(shared_dataset: Path) -> None:
@@ -60,6 +61,40 @@ def test_scores_by_image_id(shared_dataset: Path) -> None:
         test.evaluate({**scores, "nobody": 1.0})
     with pytest.raises(DatasetError, match="expected 8 for test, got 3"):
         test.evaluate([0.1, 0.2, 0.3])
+
+
+def test_a_series_goes_by_its_index(shared_dataset: Path) -> None:
+    """Names that are not the image ids never fall back to the order; only the default index means it."""
+    test = covidct.load(shared_dataset).test
+    ids, values = test.records["image_id"].tolist(), np.linspace(0, 1, len(test))
+    in_order = test.scores_in_order(values)
+    assert (test.scores_in_order(pd.Series(values, index=ids)[::-1]) == in_order).all()
+    assert (test.scores_in_order(pd.Series(values)) == in_order).all()
+    assert (test.scores_in_order(pd.DataFrame({"p": values}).assign(n=1).iloc[::-1]["p"]) == in_order[::-1]).all()
+    for index, words in (
+        (["mistyped", *ids[1:]], "1 missing, e.g. '" + ids[0]),
+        ([ids[1], *ids[1:]], "stands twice"),
+        (pd.date_range("2020-01-01", periods=len(ids)), "8 missing"),
+        (np.arange(len(ids)) / 2, "8 missing"),
+    ):
+        with pytest.raises(DatasetError, match=words):
+            test.evaluate(pd.Series(values, index=index)[::-1])
+    numbered = covidct.reader.Subset(test.root, test.records.assign(image_id=[str(n) for n in range(101, 109)]), "test")
+    assert (numbered.scores_in_order(pd.Series(values, index=range(101, 109)).iloc[::-1]) == in_order).all()
+
+
+def test_scores_that_are_no_numbers(shared_dataset: Path) -> None:
+    test = covidct.load(shared_dataset).test
+    ids = test.records["image_id"].tolist()
+    for scores, words in (
+        (["high"] * 8, "expected numbers, got .*high"),
+        ([None] * 7 + [[1, 2]], "expected numbers"),
+        (dict.fromkeys(ids, None), f"image '{ids[0]}': expected a number, got None"),
+        (pd.Series("high", index=ids), "expected a number, got 'high'"),
+        ({**dict.fromkeys(ids, 0.5), 3: 0.1, "x": 0.1}, "2 for images not in test: '3'"),
+    ):
+        with pytest.raises(DatasetError, match=words):
+            test.evaluate(scores)
 
 
 def test_intervals_are_over_patients(shared_dataset: Path) -> None:
@@ -136,6 +171,37 @@ def test_damage_is_found(shared_dataset: Path, tmp_path: Path) -> None:
     assert any(line.endswith("missing") for line in problems)
     with pytest.raises(DatasetError, match="covidct verify"):
         _ = ds.train[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("records.csv", b""),
+        ("records.csv", "image_id,caf\u00e9\nx,\u00fc\n".encode("latin-1")),
+        ("records.csv", "image_id,file\nx,y\n".encode("utf-16")),
+        ("records.csv", b'image_id,file\nx,y,z,z\na,b\nc,"d'),
+        ("dataset.json", b"[1]"),
+        ("dataset.json", b'"text"'),
+        ("dataset.json", b"\xff\xfe"),
+    ],
+)
+def test_damaged_files_are_told_in_words(shared_dataset: Path, tmp_path: Path, name: str, content: bytes) -> None:
+    """Python says which file, what it expected and what to do; the command says it without a traceback."""
+    folder = tmp_path / "d"
+    shutil.copytree(shared_dataset, folder)
+    (folder / name).write_bytes(content)
+    with pytest.raises((DatasetError, TableError), match=f"{name}: expected"):
+        covidct.load(folder)
+    done = CliRunner().invoke(cli.app, ["info", str(folder)])
+    assert done.exit_code == 1 and isinstance(done.exception, SystemExit)
+
+
+def test_a_damaged_split_file_is_told_in_words(shared_dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(shared_dataset, tmp_path / "d")
+    ds = covidct.load(tmp_path / "d")
+    (tmp_path / "d" / "splits" / f"{ds.schemes[0]}.csv").write_bytes(b"")
+    with pytest.raises(DatasetError, match="expected a CSV in UTF-8"):
+        ds.scheme(ds.schemes[0])
 
 
 def test_load_without_a_version_and_of_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -197,3 +199,42 @@ def test_always_disjoint(rows: list[tuple[int, int, int, str]], seed: int) -> No
     result = splits.split(records, seed=seed)
     assert splits.check(result) == []
     assert len(result) == len(rows)
+
+
+def test_two_tables_put_together() -> None:
+    """An index that repeats (pd.concat) changes nothing: the same splits and folds as with a fresh one."""
+    one = table()
+    half = len(one) // 2
+    both = pd.concat([one.iloc[:half].reset_index(drop=True), one.iloc[half:].reset_index(drop=True)])
+    assert both.index.has_duplicates
+    for make in (splits.split, splits.folds, lambda r: splits.leave_source_out(r, "pmc")):
+        made = make(both)
+        column = made.columns[-1]
+        assert made.index.equals(both.index)
+        assert made[column].tolist() == make(one)[column].tolist()
+    assert splits.check(splits.split(both)) == []
+
+
+def test_one_name_in_two_spellings_and_words_for_nobody() -> None:
+    """Composed and decomposed letters are one patient; nan, N/A and the like are nobody, as an empty cell is."""
+    records = pd.DataFrame(
+        {
+            "image_id": [f"i{n}" for n in range(40)],
+            "label": [n % 2 for n in range(40)],
+            "patient_id": [
+                unicodedata.normalize("NFC" if n < 20 else "NFD", f"M\u00fcller {n % 20}") for n in range(40)
+            ],
+        }
+    )
+    made = splits.split(records)
+    assert made["split"].iloc[:20].tolist() == made["split"].iloc[20:].tolist()
+    crossing = records.assign(split=["train"] * 20 + ["test"] * 20)
+    assert len([line for line in splits.check(crossing) if "patient" in line]) == 20
+    blank = records.assign(patient_id="", document_id=[f"d{n // 4}" for n in range(40)])
+    for word in ("nan", "NaN", "N/A", "None", "unknown", "-"):
+        assert (groups(blank.assign(patient_id=word)) == groups(blank)).all()
+    assert len(set(groups(blank))) == 10
+    # nor is it what an earlier version had in test
+    earlier = pd.DataFrame({"image_id": ["x"], "split": ["test"], "patient_id": ["nan"]})
+    again = splits.split(blank.assign(patient_id="nan"), earlier=earlier)
+    assert again["split"].tolist() == splits.split(blank.assign(patient_id="nan"))["split"].tolist()
