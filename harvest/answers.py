@@ -105,7 +105,7 @@ def head(response: requests.Response, limit: int = 16_384) -> bytes:
 def refuse_length(response: requests.Response, offset: int, limit: int) -> int | None:
     """Total bytes as announced (None: not said); ItemError before a byte is read if that is too much."""
     text = response.headers.get("Content-Length", "")
-    if not text.isdigit() or response.headers.get("Content-Encoding", "identity") != "identity":
+    if not text.isdecimal() or response.headers.get("Content-Encoding", "identity") != "identity":
         return None
     total = offset + int(text[:20])
     if total > limit:

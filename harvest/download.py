@@ -172,5 +172,5 @@ def _continues(response: requests.Response, offset: int, validator: str) -> bool
 
 def _ends_like_pdf(path: Path) -> bool:
     with path.open("rb") as data:
-        data.seek(max(0, path.stat().st_size - 2048))
-        return b"%%EOF" in data.read()
+        data.seek(max(0, path.stat().st_size - CHUNK))
+        return b"%%EOF" in data.read().rstrip(b"\0\t\r\n ")[-2048:]  # some stores fill up to a whole block

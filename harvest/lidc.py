@@ -78,7 +78,7 @@ def _csv(path: Path) -> Iterator[Rating]:
             try:
                 place = (float(row["coordX"]), float(row["coordY"]), float(row["coordZ"]))
                 rating = int(float(row["malignancy"]))
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, OverflowError) as error:  # int(inf) overflows
                 raise HarvestError(
                     f"{path}:{number}: expected numbers in {', '.join(_COLUMNS[1:])}, got {row}"
                 ) from error

@@ -51,8 +51,11 @@ class Header:
         return self.direction @ (np.asarray(voxel, float)[::-1] * self.spacing) + self.offset
 
     def open(self) -> np.ndarray:
-        """The voxels, mapped from disk, not loaded."""
-        return np.memmap(self.raw, dtype=self.dtype, mode="r", shape=self.shape)
+        """The voxels, mapped from disk, not loaded. Raises VolumeError where they cannot be read."""
+        try:
+            return np.memmap(self.raw, dtype=self.dtype, mode="r", shape=self.shape)
+        except (OSError, ValueError) as error:
+            raise VolumeError(f"{self.raw}: expected voxels that can be read, got {error}") from error
 
 
 def read_header(path: Path) -> Header:

@@ -246,3 +246,9 @@ def test_a_cached_file_is_used_only_for_the_address_and_bytes_it_was_fetched_for
     assert fetch("/two", hashlib.md5(bodies["/two"]).hexdigest()) and len(service.asked) == 3
     assert fetch("/two", hashlib.md5(bodies["/two"]).hexdigest().upper()) and len(service.asked) == 3
     store.close()
+
+
+def test_a_whole_pdf_filled_up_to_a_block_is_whole(service, session, answer, tmp_path):
+    service.route = lambda ask: answer(PDF + b"\0" * 4096, 200, "application/pdf")
+    assert download(session, service.url + "/x", tmp_path / "a.pdf", {"pdf"}, LIMIT).bytes == len(PDF) + 4096
+    assert len(service.asked) == 1

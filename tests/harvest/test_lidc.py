@@ -56,6 +56,7 @@ def test_ratings_of_a_table(tmp_path):
     [
         ("seriesuid,coordX,coordY\n", "missing: coordZ, malignancy"),
         ("seriesuid,coordX,coordY,coordZ,malignancy\n1,0,0,x,4\n", ":2: expected numbers"),
+        ("seriesuid,coordX,coordY,coordZ,malignancy\n1,0,0,0,inf\n", ":2: expected numbers"),
         ("seriesuid,coordX,coordY,coordZ,malignancy\n1,0,0,0,6\n", "expected 1 to 5, got 6"),
         ("seriesuid,coordX,coordY,coordZ,malignancy\n1,0\n", ":2"),
     ],

@@ -113,3 +113,10 @@ def test_the_recorded_header(real_data: Path, tmp_path):
     assert header.shape == (121, 512, 512) and header.path.stem == name
     assert header.spacing == pytest.approx([0.7617189884185791, 0.7617189884185791, 2.5])
     assert header.offset == pytest.approx([-198.10000600000001, -195, -335.209991])
+
+
+def test_voxels_that_went_away_after_the_header_was_read_are_a_failure_of_the_volume(volume, tmp_path):
+    header = read_header(volume(tmp_path))
+    header.raw.unlink()
+    with pytest.raises(VolumeError, match="voxels that can be read"):
+        header.open()
