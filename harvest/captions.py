@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harvest.extent import above, beside, downward, list_of_captions, listed, over_page, second_column
-from harvest.labels import ENDED, TABLES, Label, joined_text, parse_label
-from harvest.layout import Line, Page, union
+from harvest.forms import CLEAR, read_label
+from harvest.labels import ENDED, TABLES, Label, joined_text
+from harvest.layout import Line, Page, union, x_overlap, y_overlap
 from harvest.prose import FURNITURE, Document
 from harvest.records import Box
 
@@ -57,16 +58,27 @@ def find_captions(document: Document) -> list[Caption]:
 
 
 def candidate(document: Document, page: Page, index: int, line: Line) -> Caption | None:
-    """The line as the start of a caption with a score, or None where it only mentions a figure."""
-    label = parse_label(line.text) if line.upright else None
-    if label is None or LEADERS.search(line.text):
+    """The line as the start of a caption with a score, or None where it only mentions a figure.
+
+    A form that running text has as well (``figure 1.``, ``Figure 3, …``) is a caption only beside a picture.
+    """
+    reading = read_label(line.text) if line.upright else None
+    if reading is None or LEADERS.search(line.text):
         return None
+    label = reading.label
     rest = line.text[label.end :]
+    before = above(document, page, line)
     set_off = line.lead_bold or line.lead != line.font
     score = 2.0 if set_off else 1.0 if line.lead != document.body[0] else 0.0
-    if label.mark in {".", ":", "|", "–", "—", "-", ".—", ".–"}:
+    clear = bool(label.mark) and set(label.mark) <= CLEAR
+    if reading.rare or (label.mark and not clear):
+        alone = stands_alone(document, page, line, before, rest)
+        if reading.rare and not alone:
+            return None
+        score += 1.5 if alone else -3
+    elif clear:
         score += 1.5 if not rest or not rest[0].islower() else 0.5
-    elif label.mark or rest[:1] in set(",;)]}"):
+    elif rest[:1] in set(",;)]}"):
         score -= 3
     elif not rest:
         score += 1
@@ -76,7 +88,6 @@ def candidate(document: Document, page: Page, index: int, line: Line) -> Caption
         score -= 2.5
     if line.size < document.body[1] / 2 - 0.4:
         score += 1
-    before = above(document, page, line)
     if before is None:
         score += 1.5
     elif before.style != line.style and before.style != document.body:
@@ -86,6 +97,68 @@ def candidate(document: Document, page: Page, index: int, line: Line) -> Caption
     if score < 1.5:
         return None
     return Caption(label, page.number, line.box, rest, ((page.number, index),), score, line.style)
+
+
+def stands_alone(document: Document, page: Page, line: Line, before: Line | None, rest: str) -> bool:
+    """Whether a line that starts like a caption, or like a sentence about a figure, can only be a caption.
+
+    A picture is right above, below or beside it, no running text goes on above it, and what follows starts anew.
+    """
+    if RUNNING.match(rest) or not rest[:1].isupper():
+        return False
+    if before is not None and not ENDED.search(before.text) and len(before.text) > 20:
+        return False
+    return beside_picture(document, page, line)
+
+
+def beside_picture(document: Document, page: Page, line: Line) -> bool:
+    """Whether a picture or drawing of this page alone stands within a few lines of the line, with no text between."""
+    for index, graphic in enumerate(page.graphics):
+        box, own = graphic.box, line.box
+        wide, high = box.x1 - box.x0, box.y1 - box.y0
+        plain = graphic.rule or (page.number, index) in document.repeated or (graphic.frame and graphic.image < 0)
+        if plain or wide < 40 or wide * high < 2500 or (high < 40 and graphic.image < 0):
+            continue
+        level = y_overlap(own, box) > 0
+        if level and 0 <= -x_overlap(own, box) < 40:
+            return True
+        gap = -y_overlap(own, box)
+        if level or x_overlap(own, box) <= 0 or gap > 6 * line.height:
+            continue
+        top, bottom = (box.y1, own.y0) if box.y1 <= own.y1 else (own.y1, box.y0)
+        between = [
+            other
+            for other in page.lines
+            if other.upright
+            and x_overlap(other.box, own) > 0
+            and top - 2 < (other.box.y0 + other.box.y1) / 2 < bottom + 2
+        ]
+        if not any(other is not line and len(other.text) > 20 for other in between):
+            return True
+    return False
+
+
+def label_lines(document: Document, captions: Sequence[Caption]) -> list[tuple[Label, int]]:
+    """Lines that start like the caption of a figure that no caption was found for: (label, page), one per number.
+
+    Nothing is made of them; they are told, so that a caption in a form not known here is not lost unseen.
+    """
+    known = {caption.label.key for caption in captions} | {caption.label.whole for caption in captions}
+    spans = {span for caption in captions for span in caption.spans}
+    found: dict[tuple[str, str], tuple[Label, int]] = {}
+    for page in document.pages:
+        for index, line in enumerate(page.lines):
+            role = document.roles[page.number - 1][index]
+            if role == FURNITURE or (page.number, index) in spans or not line.upright or LEADERS.search(line.text):
+                continue
+            reading = read_label(line.text)
+            if reading is None or reading.label.kind in TABLES or {reading.label.key, reading.label.whole} & known:
+                continue
+            rest = line.text[reading.label.end :]
+            before = above(document, page, line)
+            if not RUNNING.match(rest) and rest[:1].isupper() and (before is None or ENDED.search(before.text)):
+                found.setdefault(reading.label.key, (reading.label, page.number))
+    return list(found.values())
 
 
 def consistent(candidates: Sequence[Caption]) -> list[Caption]:

@@ -6,6 +6,7 @@ touches no file but the PDF; runs no script and opens no embedded file; keeps to
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from typing import Any
 import cv2
 import pymupdf
 
-from harvest.captions import Caption, find_captions
+from harvest.captions import Caption, find_captions, label_lines
+from harvest.forms import numbers_of
+from harvest.labels import Label
 from harvest.layout import Page, read_page
 from harvest.matching import Match, match
 from harvest.mentions import find_mentions
@@ -22,6 +25,11 @@ from harvest.prose import Document, read_document
 from harvest.records import Box, Mention
 from harvest.regions import Plan, plan_page
 from harvest.subcaptions import split_caption
+
+REPAIRED = (
+    "damaged (cut off, or without its table of objects) and repaired for reading: pages and figures may be missing; "
+    "compare it with the publisher's, or download it again"
+)
 
 
 class DocumentError(RuntimeError):
@@ -164,7 +172,11 @@ def extract(path: Path, settings: Settings) -> Extraction:
         labels = [found.caption.label for found in analysis.matches]
         matched = {label.key for label in labels} | {label.whole for label in labels}
         lost = {c.label.key: c for c in analysis.captions if not c.is_table and c.label.key not in matched}
-        result.unmatched = [f"{caption.label.text} (page {caption.page})" for caption in lost.values()]
+        told = [(caption.label, caption.page) for caption in lost.values()]
+        told += label_lines(analysis.document, analysis.captions)
+        result.unmatched = [f"{label.text} (page {page})" for label, page in told]
+        if pdf.is_repaired:
+            result.failures.append(("whole file", REPAIRED))
         if settings.debug:
             from harvest.debug import draw_pages
 
@@ -208,10 +220,19 @@ def add_figure(
             picture=len(result.pictures) - 1 if settings.pixels else -1,
             width=width,
             height=height,
-            mentions=tuple(analysis.mentions.get(label.key) or analysis.mentions.get(label.whole) or ()),
+            mentions=mentions_of(label, analysis.mentions),
             panel_captions=split_caption(found.caption.text),
         )
     )
+
+
+def mentions_of(label: Label, mentions: Mapping[tuple[str, str], list[Mention]]) -> tuple[Mention, ...]:
+    """The sentences about a figure; those about the whole where none names the part; of each where it is several."""
+    found = mentions.get(label.key) or mentions.get(label.whole)
+    if found is None:
+        each = {m for number in numbers_of(label) for m in mentions.get((label.kind, number), ())}
+        found = sorted(each, key=lambda mention: (mention.page, mention.offset))
+    return tuple(found)
 
 
 def describe(error: BaseException) -> str:

@@ -12,13 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
+from harvest.forms import read_label
 from harvest.licences import code_of, of_others
+from harvest.naming import REFERENCE, references, sentences
 
 _XLINK = "{http://www.w3.org/1999/xlink}href"
-_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z(\[])")
-_REFERENCE = re.compile(
-    r"\b[Ff]ig(?:ure|s|ures)?\.?\s*(?P<list>S?\d+[A-Za-z]?(?:\s*(?:,|;|-|–|and|to|&)\s*(?:[Ff]ig(?:ure|s)?\.?\s*)?S?\d*[A-Za-z]?)*)"
-)
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def read_article(root: Element) -> Article:
     ids = {e.get("pub-id-type", ""): _text(e) for e in _children(meta, "article-id")}
     pmcid = ids.get("pmcid") or ids.get("pmc") or ""
     body = _child(article, "body")
-    sentences = list(_sentences(body))
+    named = list(_sentences(body))
     return Article(
         pmcid=pmcid if pmcid.startswith("PMC") or not pmcid else f"PMC{pmcid}",
         doi=ids.get("doi", ""),
@@ -70,11 +68,11 @@ def read_article(root: Element) -> Article:
         date=_date(meta),
         retracted=article.get("article-type") == "retraction"
         or any("retract" in (e.get("related-article-type") or "") for e in _all(meta, "related-article")),
-        figures=tuple(_figures(article, sentences)),
+        figures=tuple(_figures(article, named)),
     )
 
 
-def _figures(article: Element, sentences: list[tuple[int, str]]) -> Iterator[JatsFigure]:
+def _figures(article: Element, named: list[tuple[int, str]]) -> Iterator[JatsFigure]:
     for element, group in _walk(article, None):
         graphics = tuple(_graphics(element))
         if not graphics:
@@ -83,16 +81,15 @@ def _figures(article: Element, sentences: list[tuple[int, str]]) -> Iterator[Jat
         shared = " ".join(_text(e) for e in _children(group, "caption")) if group is not None else ""
         caption = " ".join(part for part in (shared, own) if part)
         label = _text(_child(element, "label")) or (_text(_child(group, "label")) if group is not None else "")
-        found = re.search(r"S?\d+", label)
-        number = found[0] if found else ""
+        key = _key(label)
         yield JatsFigure(
             id=element.get("id", ""),
             label=label,
-            number=number,
+            number=key[1],
             caption=caption,
             graphics=graphics,
             licence=_own_licence(element, caption),
-            mentions=tuple((at, text) for at, text in sentences if number and number in _numbers(text)),
+            mentions=tuple((at, text) for at, text in named if key in {key for _, key in references(text)}),
         )
 
 
@@ -151,8 +148,8 @@ def _sentences(body: Element | None) -> Iterator[tuple[int, str]]:
     """Sentences of the paragraphs that name figures, with their offsets into the body's text; captions left out."""
     whole, at = _text(body), 0
     for paragraph in _paragraphs(body):
-        for sentence in _SENTENCE.split(_text(paragraph)):
-            if _REFERENCE.search(sentence):
+        for _, sentence in sentences(_text(paragraph)):
+            if REFERENCE.search(sentence):
                 found = whole.find(sentence, at)
                 at = max(at, found)
                 yield max(found, 0), sentence
@@ -166,19 +163,13 @@ def _paragraphs(element: Element | None) -> Iterator[Element]:
             yield from _paragraphs(child)
 
 
-def _numbers(text: str) -> set[str]:
-    """Figure numbers a sentence names; ``Figs. 2–4`` names three."""
-    found: set[str] = set()
-    for match in _REFERENCE.finditer(text):
-        tokens = re.findall(r"S?\d+|[-–]|to", match["list"])
-        for position, token in enumerate(tokens):
-            if token in ("-", "–", "to"):
-                ends = tokens[position - 1 : position + 2]
-                if len(ends) == 3 and ends[0].isdigit() and ends[2].isdigit() and 0 < int(ends[2]) - int(ends[0]) < 30:
-                    found |= {str(n) for n in range(int(ends[0]), int(ends[2]))}
-            else:
-                found.add(token)
-    return found
+def _key(label: str) -> tuple[str, str]:
+    """Kind and number of a label, a panel's letter left out: ``Fig. 1A`` → figure 1, ``S2 Fig`` → figure S2."""
+    reading = read_label(f"{label.strip().rstrip('.:')}.")
+    if reading is not None:
+        return reading.label.whole
+    found = re.search(r"S?\d+", label)
+    return "figure", found[0] if found else ""
 
 
 def _date(meta: Element | None) -> str:

@@ -8,34 +8,17 @@ texts inside figures are not body; "Figs 1-3", "Fig. 2a, b and 4C", "Figures S1 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from harvest.captions import Caption
 from harvest.labels import ENDED, joined_lines
 from harvest.layout import Line, Page, area, clean, overlap, x_overlap
+from harvest.naming import REFERENCE, references, sentences
 from harvest.prose import FURNITURE, PROSE, Document
 from harvest.records import Box, Mention
 
-REFERENCE = re.compile(
-    r"(?<![A-Za-z])(?:(?P<supp>supplement(?:ary|al)?|suppl?\.?|supporting|additional|appendix|online)\s+"
-    r"|(?P<extended>extended\s+data\s+))?"
-    r"(?P<word>fig(?:ure)?(?P<plural>s)?|scheme(?:s)?|chart|plate)\s*[.\-:]?\s*(?=[(]?(?:S|ED?|[A-D])?[-–. ]?\d)",
-    re.I,
-)
-NAMED = re.compile(r"fig|scheme|chart|plate", re.I)
-ITEM = re.compile(
-    r"\(?(?P<series>SI?|ED?|[A-D])?[-–. ]?(?P<digits>\d{1,3}(?:\.\d{1,3})*)(?![\d%])"
-    r"(?P<panels>\s?\(?[A-Za-z](?![A-Za-z])(?:\s?[-–,]\s?[A-Za-z](?![A-Za-z]))*\)?)?"
-)
-LINK = re.compile(r"\s*(?P<link>,\s*and|,|;|and|&|\+|or|/|to|through|[-–—])\s*(?:fig(?:ure)?s?\.?\s*)?", re.I)
-SPLIT = re.compile(r"(?<=[.!?])[\"”’)\]]*(?:\d{1,3}(?:[,–-]\d{1,3})*)?\s+(?=[\"“‘(\[]?[A-Z0-9])")
-SHORT = re.compile(
-    r"(?:\b(?:figs?|figures?|tabs?|eqs?|refs?|nos?|vol|pp?|al|vs|ca|cf|approx|resp|etc|e\.g|i\.e|viz|dr|prof|mr|mrs|ms|st|"
-    r"suppl?|sec|ch|var|ssp|spp|subsp|inc|ltd|co|max|min|avg)|(?<![A-Za-z])[A-Za-z])\.$",
-    re.I,
-)
-WORD_KINDS = {"fig": "figure", "sch": "scheme", "cha": "chart", "pla": "plate"}
+NAMED = re.compile(r"fig|scheme|chart|plate|image|picture", re.I)
 
 
 @dataclass(frozen=True)
@@ -119,55 +102,6 @@ def paragraph_of(lines: Sequence[tuple[Page, Line]]) -> Paragraph | None:
         return None
     text, starts = joined_lines([line.text for _, line in lines])
     return Paragraph(text, tuple((start, *line) for start, line in zip(starts, lines, strict=True)))
-
-
-def sentences(text: str) -> Iterator[tuple[int, str]]:
-    """Sentences with where they begin; abbreviations ("Fig.", "et al.", initials) do not end one."""
-    start = 0
-    for match in SPLIT.finditer(text):
-        head = text[start : match.start()]
-        if SHORT.search(head):
-            continue
-        yield start, text[start : match.end()].strip()
-        start = match.end()
-    if text[start:].strip():
-        yield start, text[start:].strip()
-
-
-def references(text: str) -> Iterator[tuple[int, tuple[str, str]]]:
-    """Where a text names a figure, and which: (position, (kind, number))."""
-    for match in REFERENCE.finditer(text):
-        kind = WORD_KINDS[match["word"][:3].lower()]
-        prefix = "S" if match["supp"] else "ED" if match["extended"] else ""
-        item = ITEM.match(text, match.end())
-        last: str | None = None
-        link = ""
-        plural = bool(match["plural"])
-        while item:
-            series = (item["series"] or prefix).upper()
-            number = series + item["digits"]
-            if last is not None and link in {"-", "–", "—", "to", "through"}:
-                yield from ((match.start(), (kind, series + str(n))) for n in between(last, item["digits"]))
-            yield match.start(), (kind, number)
-            last = item["digits"]
-            step = LINK.match(text, item.end())
-            following = ITEM.match(text, step.end()) if step else None
-            if (
-                step
-                and following
-                and not plural
-                and not re.match(r"[\s)\].,;:]*(?:$|[)\].,;])", text[following.end() :])
-            ):
-                following = following if following["panels"] or "fig" in step.group().lower() else None
-            link = step["link"].lower() if step else ""
-            item = following
-
-
-def between(first: str, last: str) -> list[int]:
-    """Whole numbers strictly between two, at most 30 of them."""
-    if first.isdecimal() and last.isdecimal() and 0 < int(last) - int(first) <= 30:
-        return list(range(int(first) + 1, int(last)))
-    return []
 
 
 def place(paragraph: Paragraph, begin: int, reference: int) -> tuple[int, int]:

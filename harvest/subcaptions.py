@@ -18,6 +18,7 @@ BRACKETED = re.compile(
     rf"{LETTER}(?![A-Za-z]))*)(?:,?\s+(?:left|right|upper|lower|top|bottom|middle)(?:\s+(?:panel|row|column))?)?\s*[)\]]"
     r"(?:\s*[:.,–-](?=\s))?"
 )
+FIRST = re.compile(rf"[(\[]\s*(?:panels?\s+)?(?P<letters>{LETTER})\s*[)\]](?:\s*[:.,–-](?=\s))?")
 PANEL = re.compile(
     r"(?:^|(?<=[.;:,]\s)|(?<=\band\s))(?:the\s+)?(?:panels?|images?|parts?|subfigures?)\s+"
     r"(?P<letters>[A-Za-z](?:(?:\s?[-–,&/]\s?|\s+(?:and|to)\s+)[A-Za-z](?![A-Za-z]))*)"
@@ -87,11 +88,19 @@ def found(pattern: re.Pattern[str], text: str, names: Callable[[str], tuple[str,
     """The pattern's marks in a text, with what they name."""
     marks = []
     for match in pattern.finditer(text):
+        if pattern is BRACKETED and not rising(match["letters"]):
+            match = FIRST.match(text, match.start()) or match
         group = "several" if match.groupdict().get("several") else "letters"
         bracket = re.compile(r"[^)\]]{0,20}[)\]]").match(text, match.end(group), match.end())
         shut = bracket.end() if bracket else match.end()
         marks.append(Mark(match.start(), match.end(), names(match[group]), shut, match[group][0].isupper()))
     return marks[:MOST]
+
+
+def rising(joined: str) -> bool:
+    """Whether letters in brackets of their own count up in one case: "(A) (B)" belong together, "(C) (a)" do not."""
+    parts = [part[0] for part in re.split(r"[)\]][^(\[]*[(\[]\s*", joined) if part]
+    return all(a < b and a.isupper() == b.isupper() for a, b in pairwise(parts))
 
 
 def letters(text: str) -> tuple[str, ...]:

@@ -272,3 +272,69 @@ def test_without_a_list_the_paragraph_after_a_caption_is_not_its_own() -> None:
     draft.text("Figure 1. Chest CT of a patient.")
     draft.text("Images show ground-glass opacities in both lungs, and later on a consolidation in one. " + prose(50))
     assert only(draft.analysis().captions, "1").text == "Chest CT of a patient."
+
+
+RARE = [
+    ("eFigure 1. Chest CT of a man.", "E1"),
+    ("S1 Fig. Chest CT of a man.", "S1"),
+    ("figure 1. Chest CT of a man.", "1"),
+    ("Figure No. 1: Chest CT of a man.", "1"),
+    ("Figure (2). Chest CT of a man.", "2"),
+    ("(Figure 1) Chest CT of a man.", "1"),
+    ("[Fig. 2] Chest CT of a man.", "2"),
+    ("Figure 3) Chest CT of a man.", "3"),
+    ("Figure 3, Chest CT of a man.", "3"),
+    ("Figure 4; Chest CT of a man.", "4"),
+    ("Figures 1 and 2. Chest CT of a man.", "1,2"),
+    ("Image 1. Chest CT of a man.", "1"),
+    ("Appendix Figure 1. Chest CT of a man.", "A1"),
+    ("Figure 1 - figure supplement 2. Chest CT of a man.", "1-S2"),
+]
+
+
+@pytest.mark.parametrize(("text", "number"), RARE)
+def test_a_rarer_form_beside_a_picture_is_a_caption(text: str, number: str) -> None:
+    draft = Draft()
+    draft.page()
+    draft.text(prose(90))
+    draft.y += 10
+    draft.image((150, draft.y, 450, draft.y + 150))
+    draft.y += 6
+    draft.text(text, size=9)
+    draft.y += 14
+    draft.text(prose(90, 7))
+    (match,) = draft.analysis().matches
+    assert (match.caption.label.number, match.caption.text) == (number, "Chest CT of a man.")
+
+
+@pytest.mark.parametrize("gap", [0, 14])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Figure 3, which the patients of the second group had, tells more of them. ",
+        "Figure 3, Chest CT of the patients and of others, was read by two observers. ",
+        "figure 1. The patients were followed until discharge. ",
+        "Image 1. The patients were followed until discharge. ",
+        "Figures 1 and 2. The patients were followed until discharge. ",
+    ],
+)
+def test_a_sentence_away_from_pictures_stays_a_sentence(text: str, gap: int) -> None:
+    draft = Draft()
+    draft.page()
+    draft.image((150, draft.y, 450, draft.y + 150))
+    draft.y += 6
+    draft.text("Chest CT of a man.", size=9, lead="Figure 9.")
+    draft.y += 14
+    draft.text(prose(60))
+    draft.y += gap
+    draft.text(text + prose(60))
+    assert [caption.label.number for caption in draft.analysis().captions] == ["9"]
+
+
+def test_running_text_between_picture_and_sentence_or_above_it_keeps_it_a_sentence() -> None:
+    draft = Draft()
+    draft.page()
+    draft.text(prose(13)[:-1] + " as the reader of this paper can see in the")
+    draft.text("Figure 3, Chest CT of the patients was read by two observers. " + prose(20))
+    draft.image((150, draft.y, 450, draft.y + 150))
+    assert draft.analysis().captions == ()

@@ -75,6 +75,15 @@ def test_a_cut_pdf_gives_what_is_left_or_a_reason(tmp_path: Path) -> None:
             assert str(error)
 
 
+def test_a_pdf_that_had_to_be_repaired_is_told(tmp_path: Path) -> None:
+    path = saved(paper(3), tmp_path)
+    assert extract(path, QUICK).failures == []
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rindex(b"xref") - 20])
+    ((what, why),) = extract(path, QUICK).failures
+    assert what == "whole file" and "repaired" in why and "download it again" in why
+
+
 def test_encrypted_pdfs(tmp_path: Path) -> None:
     encrypted = {"encryption": pymupdf.PDF_ENCRYPT_AES_256, "owner_pw": "owner"}
     assert "password" in refused(saved(paper(), tmp_path, user_pw="secret", **encrypted))
@@ -184,6 +193,31 @@ def test_a_caption_whose_picture_is_missing_is_told(tmp_path: Path) -> None:
     result = extract(saved(draft, tmp_path), QUICK)
     assert [figure.number for figure in result.figures] == ["1"]
     assert result.unmatched == ["Figure 2 (page 2)"]
+
+
+def test_a_label_line_that_no_caption_came_of_is_told(tmp_path: Path) -> None:
+    draft = paper()
+    draft.page()
+    draft.text(prose(100))
+    draft.y += 24
+    draft.text("Figure 2, Chest CT of another patient.", size=11)
+    result = extract(saved(draft, tmp_path), QUICK)
+    assert [figure.number for figure in result.figures] == ["1"]
+    assert result.unmatched == ["Figure 2 (page 2)"]
+
+
+def test_appendix_and_supplement_keep_their_own_mentions(tmp_path: Path) -> None:
+    draft = Draft()
+    for name in ("Appendix Figure 1", "Supplementary Figure 1"):
+        draft.page()
+        draft.text(prose(40) + f" A man had an opacity ({name}). " + prose(40))
+        draft.y += 10
+        draft.image((150, draft.y, 450, draft.y + 150))
+        draft.y += 6
+        draft.text("Chest CT of a man.", size=9, lead=f"{name}.")
+    result = extract(saved(draft, tmp_path), QUICK)
+    assert [(f.number, len(f.mentions)) for f in result.figures] == [("A1", 1), ("S1", 1)]
+    assert [f.mentions[0].page for f in result.figures] == [1, 2]
 
 
 def test_a_raster_of_many_megapixels_is_refused_before_it_is_read(tmp_path: Path) -> None:

@@ -113,6 +113,22 @@ def test_mentions_are_sentences_that_name_the_figure():
     assert found.body[offset : offset + len(text)] == text
 
 
+def test_series_and_ranges_keep_their_numbers():
+    labels = ("Figure S1", "Figure S2", "S3 Fig", "eFigure 1", "Figure 1", "Figure II", "Appendix Figure 2")
+    found = article(
+        "<p>See Figures S1-S3. Also eFigure 1. Then Figure 1. Last Figure II. And Appendix Figure 2.</p>"
+        + "".join(f"<fig><label>{label}.</label><graphic xlink:href='g{i}'/></fig>" for i, label in enumerate(labels))
+    )
+    assert [f.number for f in found.figures] == ["S1", "S2", "S3", "E1", "1", "II", "A2"]
+    assert [[text for _, text in f.mentions] for f in found.figures] == [
+        *[["See Figures S1-S3."]] * 3,
+        ["Also eFigure 1."],
+        ["Then Figure 1."],
+        ["Last Figure II."],
+        ["And Appendix Figure 2."],
+    ]
+
+
 def test_retractions_are_seen():
     assert not article("").retracted
     text = HEAD.replace("{permissions}", '<related-article related-article-type="retraction-forward"/>') + "</article>"

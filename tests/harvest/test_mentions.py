@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harvest.mentions import references, sentences
+from harvest.naming import references, sentences
 from tests.harvest.drawn import Draft, prose
 
 
@@ -27,6 +27,20 @@ from tests.harvest.drawn import Draft, prose
         ("Fig. 1 and Fig. 2", ["1", "2"]),
         ("Figure 1 and 20 patients", ["1"]),
         ("Figure 3, 40% of the patients", ["3"]),
+        ("Figure 2-4 show", ["2", "3", "4"]),
+        ("Figure 2 and 3 show", ["2", "3"]),
+        ("In Figure 1, 2 of 3 patients", ["1"]),
+        ("in Fig. 3, 5 patients had", ["3"]),
+        ("Figure II", ["II"]),
+        ("see Figures I and II", ["I", "II"]),
+        ("eFigure 1 in the Supplement", ["E1"]),
+        ("eFigures 1 and 2", ["E1", "E2"]),
+        ("See S1 Fig for more", ["S1"]),
+        ("S1 and S2 Figs", ["S1", "S2"]),
+        ("S1–S3 Figs", ["S1", "S2", "S3"]),
+        ("Figures S1-S3", ["S1", "S2", "S3"]),
+        ("Appendix Figure 2", ["A2"]),
+        ("Figure 1—figure supplement 2", ["1-S2"]),
         ("configure 3 machines", []),
         ("figures of 3 patients", []),
         ("a figurative 2", []),
@@ -44,6 +58,23 @@ def test_abbreviations_do_not_end_a_sentence() -> None:
         "It was gone by day 5, cf. Ref. 7.",
         "Dr. Li, M. D. agreed.12",
         "Then it ended.",
+    ]
+
+
+def test_a_panels_letter_and_a_number_in_brackets_end_a_sentence() -> None:
+    text = (
+        "It is seen in Figure 1A. The lesions grew (Fig. 2A–C). In Figures 1B and 2C. They went.[12] "
+        "Figure 1 shows E. coli. It is in Figure I. See S2 Fig. The rest is gone."
+    )
+    assert [sentence for _, sentence in sentences(text)] == [
+        "It is seen in Figure 1A.",
+        "The lesions grew (Fig. 2A–C).",
+        "In Figures 1B and 2C.",
+        "They went.[12]",
+        "Figure 1 shows E. coli.",
+        "It is in Figure I.",
+        "See S2 Fig.",
+        "The rest is gone.",
     ]
 
 

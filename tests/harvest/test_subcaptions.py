@@ -126,6 +126,10 @@ def test_marks_behind_their_texts_whatever_follows_the_last(text: str, expected:
         ("[A] Axial. [B] Coronal.", {"A": "Axial.", "B": "Coronal."}),
         ("(i) axial; (ii) coronal; (iii) sagittal.", {"I": "axial", "II": "coronal", "III": "sagittal."}),
         ("The first row shows COVID-19; the second row shows CAP.", {"first row": "COVID-19", "second row": "CAP."}),
+        (
+            "(A) UV, (B) FTIR, (C) (a) NMR and (b) structure, (D) mass spectra.",
+            {"A": "UV", "B": "FTIR", "C": "(a) NMR and (b) structure", "D": "mass spectra."},
+        ),
         ("(A, left) x-ray; (A, right) CT; (B) MRI.", {"A": "x-ray; (A, right) CT", "B": "MRI."}),
         ("(A) Day 1. (C) Day 5. (D) Day 7.", {"A": "Day 1.", "C": "Day 5.", "D": "Day 7."}),
     ],
