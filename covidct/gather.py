@@ -56,8 +56,11 @@ def _take(row: dict[str, Any], folder: Path, out: Path) -> dict[str, Any]:
     content = path.read_bytes()
     if row["sha256"] and sha256_bytes(content) != row["sha256"]:
         raise BuildError(f"{path}: the file is not the one the table describes (sha256 differs); run its stage again")
+    width, height = image.size
     if not pictures.is_uniform(path):
-        content = pictures.encode(pictures.to_grey(image))
+        grey = pictures.to_grey(image)  # turned as EXIF says, so the size is that of the pixels
+        height, width = grey.shape
+        content = pictures.encode(grey)
     file = f"images/{row['image_id']}.png"
     write_bytes(out / file, content)
-    return {**row, "file": file, "width": image.width, "height": image.height, "sha256": sha256_bytes(content)}
+    return {**row, "file": file, "width": width, "height": height, "sha256": sha256_bytes(content)}

@@ -49,6 +49,9 @@ STRINGS = [
     if c not in {"label", "page", "xref", "panel", "version", "width", "height", "reviewed", "inpainted_fraction"}
 ]
 INTEGERS = ["page", "xref", "panel", "version"]
+LABELS = "0 (NonCOVID) or 1 (COVID)"
+MOST = 2**53
+"""above, a number read as a float is not the one that was written"""
 
 
 class TableError(ValueError):
@@ -58,22 +61,31 @@ class TableError(ValueError):
 def read_records(path: Path | str) -> pd.DataFrame:
     """Read and validate the table; empty text cells are ``""``, missing numbers ``<NA>`` (``Int64``).
 
-    Raises TableError (missing column, unknown label or split, repeated image_id).
+    Raises TableError (no table, missing column, unknown label or split, repeated or empty image_id, a number that is
+    none, not whole, not finite or out of range).
     """
     path = Path(path)
     if not path.is_file():
         raise TableError(f"{path}: expected the table of images, got no file; run the stage that writes it")
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeError) as error:
+        raise TableError(
+            f"{path}: expected a comma-separated table in UTF-8 with a header, got {error}; restore the file"
+        ) from error
     missing = [c for c in COLUMNS if c not in frame.columns]
     if missing:
         raise TableError(f"{path}: expected columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}")
     for column in INTEGERS:
-        frame[column] = _number(frame, column, path).astype("Int64")
-    for column in ("label", "width", "height"):
-        values = _number(frame, column, path)
+        frame[column] = _whole(frame, column, 0, path).astype("Int64")
+    _refuse(frame, ~_number(frame, "label", path).isin(list(LABEL_NAMES)), "label", LABELS, path)
+    for column, least in (("label", 0), ("width", 1), ("height", 1)):
+        values = _whole(frame, column, least, path)
         _refuse(frame, values.isna(), column, "a whole number", path)
         frame[column] = values.astype("int64")
-    frame["inpainted_fraction"] = _number(frame, "inpainted_fraction", path).fillna(0.0).astype(float)
+    share = _number(frame, "inpainted_fraction", path).fillna(0.0).astype(float)
+    _refuse(frame, ~share.between(0, 1), "inpainted_fraction", "a share from 0 to 1", path)
+    frame["inpainted_fraction"] = share
     _refuse(frame, ~frame["reviewed"].str.lower().isin(["true", "false"]), "reviewed", "true or false", path)
     frame["reviewed"] = frame["reviewed"].str.lower() == "true"
     check_records(frame, str(path))
@@ -81,11 +93,13 @@ def read_records(path: Path | str) -> pd.DataFrame:
 
 
 def check_records(frame: pd.DataFrame, where: str = "records") -> None:
-    """Raise TableError unless labels are in {0, 1}, splits known and image ids unique."""
-    _refuse(frame, ~frame["label"].isin(list(LABEL_NAMES)), "label", "0 (NonCOVID) or 1 (COVID)", where)
+    """Raise TableError unless labels are in {0, 1}, splits known and image ids unique and not empty."""
+    _refuse(frame, ~frame["label"].isin(list(LABEL_NAMES)), "label", LABELS, where)
     if "split" in frame:
         _refuse(frame, ~frame["split"].isin([*SPLITS, ""]), "split", "train, val, test or empty", where)
-    _refuse(frame, frame["image_id"].duplicated(), "image_id", "a value used once", where)
+    names = frame["image_id"]
+    _refuse(frame, names.isna() | (names.astype(str).str.strip() == ""), "image_id", "a name", where)
+    _refuse(frame, names.duplicated(), "image_id", "a value used once", where)
 
 
 def write_records(path: Path | str, frame: pd.DataFrame) -> None:
@@ -108,6 +122,16 @@ def write_records(path: Path | str, frame: pd.DataFrame) -> None:
 def _number(frame: pd.DataFrame, column: str, where: Path | str) -> pd.Series:
     values = pd.to_numeric(frame[column].replace("", None), errors="coerce")
     _refuse(frame, values.isna() & (frame[column] != ""), column, "a number or nothing", where)
+    _refuse(frame, values.isin([float("inf"), float("-inf")]), column, "a finite number", where)
+    return values
+
+
+def _whole(frame: pd.DataFrame, column: str, least: int, where: Path | str) -> pd.Series:
+    """Numbers of a column, none cut: 3.5 pages, -4 pixels and what int64 cannot hold are refused; empty is NaN."""
+    values = _number(frame, column, where)
+    real = pd.to_numeric(values, errors="coerce").astype(float)
+    fits = real.isna() | ((real % 1 == 0) & (real >= least) & (real < MOST))
+    _refuse(frame, ~fits, column, f"a whole number from {least}", where)
     return values
 
 

@@ -40,6 +40,15 @@ DISEASE = re.compile(
     r"|bronchiectas|embol|sarcoid|interstitial|asthma|copd|emphysem|lymphoma|pneumocystis|adenovirus|streptococc|pneumothorax|\bNTM\b",
     re.I,
 )
+DAY = re.compile(
+    r"(?<![\d./-])(?:(?P<a>\d{1,2})(?P<gap>[./-])(?P<b>\d{1,2})(?P=gap)(?P<y1>(?:19|20)\d\d)"
+    r"|(?P<y2>(?:19|20)\d\d)(?P<m2>0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(?![\d-]|[./]\d)"
+)
+"""a day in digits whose year curation's reading does not see: 12/05/2017, 14.03.2018, 20180314"""
+LATER = re.compile(
+    r"(?<![\d.])(?:20[2-9]\d)(?!\d)|(?:dec\w*\.?,?\s+(?:\d{1,2}(?:st|nd|rd|th)?,?\s+)?2019)|2019-12", re.I
+)
+BIRTH = re.compile(r"\b(?:dob|birth|born)\b", re.I)
 FINDING_ONLY = re.compile(r"\b(?:emphysema\w*|bronchiectas\w*|fibro\w*|nodul\w*|effusion)\b", re.I)
 
 
@@ -137,9 +146,26 @@ def read(item: Item, suggest: Callable[[str], object]) -> Doubt | None:
             return Doubt(reason, _sentence(text, match.group(0)))
     if label == "unclear" and sentence and not _only_a_finding(text):
         return Doubt("the figure shows COVID-19 and something else, and the panel's text does not say which", sentence)
+    if early := _early_day(text):
+        return Doubt("the text gives a day before December 2019", _sentence(text, early))
     if label != "COVID" and _other_disease(item):
         return Doubt("the table states another disease", item.other_diseases)
     return None
+
+
+def _early_day(text: str) -> str:
+    """The first day in digits, if all lie before December 2019 and nothing else names a later year; else empty.
+
+    Day and month may stand in either order, so a 12 in 2019 counts as December.
+    """
+    days = list(DAY.finditer(text))
+    if not days or LATER.search(text) or BIRTH.search(text):
+        return ""
+    for day in days:
+        year = int(day["y1"] or day["y2"])
+        if year > 2019 or (year == 2019 and "12" in (day["a"], day["b"], day["m2"])):
+            return ""
+    return days[0].group(0)
 
 
 def _only_a_finding(text: str) -> bool:
