@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,18 +23,22 @@ import typer
 
 from covidct import pictures, splits, summary
 from covidct.commands import new_app
-from covidct.files import clear_outputs, inside, write_json, write_lines, write_text
+from covidct.files import inside, write_json, write_lines, write_text
 from covidct.gather import BuildError, gather
-from covidct.groups import text
+from covidct.groups import merged, text
 from covidct.records import TableError, write_records
 
 log = logging.getLogger(__name__)
 
 SCHEMES = ("grouped", "published")
+OUTPUTS = ("records.csv", "dataset.json", "table1.csv")
 
 
 def mark_duplicates(records: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Column ``duplicate_group`` filled by covidct.duplicates, and what was done; without the extra: not checked."""
+    """Column ``duplicate_group`` filled by covidct.duplicates, and what was done; without the extra: not checked.
+
+    A group that the sources state stays whole: where one of its pictures is found again elsewhere, all become one.
+    """
     try:
         from covidct import duplicates
     except ImportError as error:
@@ -42,8 +47,10 @@ def mark_duplicates(records: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, 
     images = [np.asarray(pictures.open_picture(inside(folder, file)).convert("L")) for file in records["file"]]
     pairs = duplicates.find(images)
     ids = records["image_id"].tolist()
-    groups = text(records, "duplicate_group").tolist()
-    for members in duplicates.groups(len(ids), pairs):
+    stated = text(records, "duplicate_group")
+    together = merged([list(members) for members in duplicates.groups(len(ids), pairs)], stated.tolist())
+    groups = stated.tolist()
+    for members in together:
         name = "same-" + min(ids[index] for index in members)
         for index in members:
             groups[index] = name
@@ -79,7 +86,10 @@ def earlier_splits(folder: str) -> pd.DataFrame:
     """The committed splits of all earlier releases, one table; empty without any. Raises BuildError."""
     frames = []
     for path in sorted(Path(folder).glob("*/splits.csv")) if folder else []:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        try:
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        except (UnicodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+            raise BuildError(f"{path}: expected a CSV in UTF-8, got {str(error).strip()}; git checkout it") from error
         if missing := {"image_id", "split"} - set(frame.columns):
             raise BuildError(f"{path}: expected columns image_id and split; missing: {', '.join(sorted(missing))}")
         frames.append(frame)
@@ -118,6 +128,8 @@ def write_schemes(
     for source in sources if len(sources) > 1 else []:
         part = splits.leave_source_out(used, source, seed=seed, documents=documents)
         tables[f"without-{source}"] = part[["image_id", "split"]]
+    for stale in (out / "splits").glob("*.csv"):  # a scheme of an earlier build names images that may be gone
+        stale.unlink()
     for name, table in tables.items():
         table = table.sort_values("image_id", kind="stable")
         write_text(out / "splits" / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
@@ -165,10 +177,67 @@ def build(
     version: str = "unreleased",
     earlier: str = "",
 ) -> pd.DataFrame:
-    """The whole stage; see the module. Raises TableError, BuildError, SplitError."""
+    """The whole stage; see the module. Raises TableError, BuildError, SplitError; ``out`` is then as it was, but for
+    ``failed.jsonl`` where no image could be used."""
     shares = list(ratios or splits.RATIOS)
-    clear_outputs(out)
-    records, failures = gather(tables, out)
+    _refuse_foreign(tables, out)
+    part = out.parent / f".{out.name}.building"  # one name, so that the next build clears what a killed one left
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        records = _build(tables, part, scheme, shares, seed, documents, duplicates, folds, version, earlier)
+        _replace(part, out)
+    except BuildError as error:
+        if (part / "failed.jsonl").is_file():
+            out.mkdir(parents=True, exist_ok=True)
+            (part / "failed.jsonl").replace(out / "failed.jsonl")
+        raise BuildError(str(error).replace(str(part), str(out))) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return records
+
+
+def _refuse_foreign(tables: list[Path], out: Path) -> None:
+    """Raise BuildError where the build would replace pictures that are not an earlier build's."""
+    for table in tables:
+        if table.resolve().parent == out.resolve():
+            raise BuildError(f"{out}: is the folder of the input {table.name}; name another folder with --out")
+    if (out / "images").exists() and not any((out / name).is_file() for name in (*OUTPUTS, "failed.jsonl")):
+        raise BuildError(
+            f"{out / 'images'}: expected a new folder or an earlier dataset, got pictures of unknown origin; remove "
+            "them or name another folder with --out"
+        )
+
+
+def _replace(part: Path, out: Path) -> None:
+    """The finished build in place of an earlier one; records.csv goes first and comes last: no half dataset loads."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in (*OUTPUTS, "failed.jsonl"):
+        (out / name).unlink(missing_ok=True)
+    for name in ("images", "splits"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    for path in sorted(part.iterdir(), key=lambda path: path.name == OUTPUTS[0]):
+        path.replace(out / path.name)
+
+
+def _build(
+    tables: list[Path],
+    out: Path,
+    scheme: str,
+    shares: list[float],
+    seed: int,
+    documents: bool,
+    duplicates: bool,
+    folds: int,
+    version: str,
+    earlier: str,
+) -> pd.DataFrame:
+    """The stage into an empty folder."""
+    try:
+        records, failures = gather(tables, out)
+    except (UnicodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        names = ", ".join(map(str, tables))
+        raise BuildError(f"{names}: expected CSVs in UTF-8, got {str(error).strip()}; run their stage again") from error
     if records.empty:
         raise BuildError(f"no images in {', '.join(map(str, tables))}; enable a source in params.yaml")
     status: dict[str, Any] = {"status": "not checked", "reason": "switched off in params.yaml"}

@@ -76,3 +76,17 @@ def groups(records: pd.DataFrame, documents: bool = False) -> np.ndarray:
     graph = coo_matrix((np.ones(len(row), dtype=np.int8), (row, column)), shape=(offset, offset))
     labels = connected_components(graph, directed=False)[1][:count]
     return pd.factorize(labels)[0]
+
+
+def merged(found: list[list[int]], stated: list[str]) -> list[list[int]]:
+    """Rows of each found group, with all rows of the stated groups it touches; stated groups it does not are left out.
+
+    found: rows by group; stated: group of each row, empty if alone.
+    """
+    links = [(row, members[0]) for members in found for row in members]
+    first: dict[str, int] = {}
+    links += [(row, first.setdefault(name, row)) for row, name in enumerate(stated) if name]
+    ends = np.array(links, dtype=np.int64).reshape(-1, 2)
+    graph = coo_matrix((np.ones(len(ends), dtype=np.int8), (ends[:, 0], ends[:, 1])), shape=(len(stated),) * 2)
+    number = connected_components(graph, directed=False)[1] if stated else np.zeros(0, dtype=np.int64)
+    return [np.flatnonzero(number == value).tolist() for value in sorted({number[members[0]] for members in found})]

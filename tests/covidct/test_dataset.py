@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+import covidct
 from covidct import dataset, splits
 from covidct.files import sha256_file
 from covidct.records import COLUMNS, TableError, read_records, write_records
@@ -138,6 +139,70 @@ def test_same_pictures_are_grouped(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     write_records(table, read_records(table).assign(split="train"))
     dataset.build([table], tmp_path / "as-is", "published")
     assert json.loads((tmp_path / "as-is" / "dataset.json").read_text())["opposite_labels"][0]["COVID"] == ["x-1%0"]
+
+
+def test_groups_that_a_source_states_stay_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture found again elsewhere brings its stated group along; one that nothing touches keeps its name."""
+    table = source(tmp_path / "a", "x", people=20)
+    records = read_records(table)
+    records.index = records["image_id"].rename(None)
+    records.loc[["x-1%0", "x-3%0"], "duplicate_group"] = "A"
+    records.loc[["x-7%0", "x-9%0"], "duplicate_group"] = "B"
+    write_records(table, records)
+    at = {name: number for number, name in enumerate(read_records(table)["image_id"])}
+    stand_in(monkeypatch, [(at["x-3%0"], at["x-5%1"], "e")])
+    made = dataset.build([table], tmp_path / "out").set_index("image_id")
+    assert set(made.loc[["x-1%0", "x-3%0", "x-5%1"], "duplicate_group"]) == {"same-x-1%0"}
+    assert made.loc[["x-1%0", "x-3%0", "x-5%1"], "split"].nunique() == 1
+    assert made["duplicate_group"].value_counts().to_dict() == {"": 35, "same-x-1%0": 3, "B": 2}
+
+
+def test_a_build_leaves_nothing_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Schemes and pictures of an earlier build go; a refused one changes nothing and leaves nothing beside it."""
+    out = tmp_path / "out"
+    dataset.build([source(tmp_path / "a", "x", people=20)], out, duplicates=False)
+    dataset.build([source(tmp_path / "b", "y")], out, duplicates=False, folds=3)
+    assert covidct.load(out).schemes == ["folds-3", "grouped"]
+    assert len(list((out / "images").iterdir())) == 24
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    table = source(tmp_path / "c", "z")
+    stand_in(monkeypatch, [(0, 2, "e")])
+    for folder in (out, tmp_path / "new"):
+        with pytest.raises(dataset.BuildError, match="carry both labels"):
+            dataset.build([table], folder)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c", "out"]
+
+
+def test_other_peoples_pictures_are_not_replaced(tmp_path: Path) -> None:
+    table = source(tmp_path / "a", "x")
+    with pytest.raises(dataset.BuildError, match=r"is the folder of the input records\.csv"):
+        dataset.build([table], tmp_path / "a", duplicates=False)
+    save(tmp_path / "mine" / "images" / "holiday.png", picture(1))
+    with pytest.raises(dataset.BuildError, match="pictures of unknown origin"):
+        dataset.build([table], tmp_path / "mine", duplicates=False)
+    assert (tmp_path / "mine" / "images" / "holiday.png").is_file() and len(read_records(table)) == 24
+
+
+def test_what_failed_is_where_the_message_says(tmp_path: Path) -> None:
+    table = source(tmp_path / "a", "x")
+    write_records(table, read_records(table).assign(sha256="0" * 64))
+    with pytest.raises(dataset.BuildError) as raised:
+        dataset.build([table], tmp_path / "out", duplicates=False)
+    assert str(tmp_path / "out" / "failed.jsonl") in str(raised.value)
+    assert len(failures(tmp_path / "out")) == 24
+    dataset.build([source(tmp_path / "b", "x")], tmp_path / "out", duplicates=False)
+
+
+def test_a_damaged_table_stops_with_one_message(tmp_path: Path) -> None:
+    table = source(tmp_path / "a", "x")
+    table.write_bytes(b"")
+    with pytest.raises((dataset.BuildError, TableError), match=r"records\.csv: expected"):
+        dataset.build([table], tmp_path / "out", duplicates=False)
+    (tmp_path / "releases" / "v1").mkdir(parents=True)
+    (tmp_path / "releases" / "v1" / "splits.csv").write_bytes(b"")
+    with pytest.raises(dataset.BuildError, match=r"splits\.csv: expected a CSV"):
+        dataset.earlier_splits(str(tmp_path / "releases"))
 
 
 def test_earlier_test_stays_test(tmp_path: Path) -> None:
