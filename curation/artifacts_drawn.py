@@ -321,9 +321,9 @@ def printed(image: np.ndarray, rng: Rng) -> np.ndarray:
     """A clean slice (H x W) as another paper prints it: windowed, cropped, scaled, compressed, sometimes tinted."""
     high, wide = image.shape
     window = rng.random()
-    if window < 0.62:
+    if window < 0.68:
         low, top = rng.uniform(-0.15, 0.15), rng.uniform(0.5, 1.3)
-    elif window < 0.74:
+    elif window < 0.82:
         low, top = 0.45, rng.uniform(0.8, 1.1)
     else:  # soft tissue: fat dark, muscle grey, ribs and shoulder blades white, and none of them a mark
         low, top = rng.uniform(0.55, 0.72), rng.uniform(0.82, 1.0)
@@ -333,7 +333,7 @@ def printed(image: np.ndarray, rng: Rng) -> np.ndarray:
         h, w = int(high * share[0]), int(wide * share[1])
         y, x = int(rng.integers(0, high - h + 1)), int(rng.integers(0, wide - w + 1))
         part = part[y : y + h, x : x + w]
-    if rng.random() < 0.45:
+    if rng.random() < 0.6:
         factor = float(rng.uniform(0.6, 2.2))
         rule = (
             cv2.INTER_AREA if factor < 1 else int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4]))

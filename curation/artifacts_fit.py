@@ -142,12 +142,12 @@ def pieces(slices: list[np.ndarray], rng: Rng) -> Iterator[tuple[np.ndarray, np.
             clean = cv2.resize(clean, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
         clean = np.ascontiguousarray(clean[:, ::-1] if rng.random() < 0.5 else clean)
         clean = np.ascontiguousarray(clean[::-1] if rng.random() < 0.1 else clean)
-        if rng.random() < 0.25:
+        if rng.random() < 0.2:
             image, change, covered = clean, np.zeros(clean.shape[:2], np.uint8), np.zeros(clean.shape[:2], bool)
         else:
             drawn = mark(clean, rng)
             image, change, covered = drawn.image, drawn.change, drawn.covered
-        if rng.random() < 0.3:
+        if rng.random() < 0.4:
             image, change, covered = rescaled(image, change, covered, rng)
         if rng.random() < 0.3:
             image = jpeg(image[..., ::-1] if image.ndim == 3 else image, rng)
