@@ -19,10 +19,11 @@ LOWER = re.compile(
 )
 BEHIND = re.compile(r"^[(\[<]?(?P<text>(?P<number>S\d{1,3})\s+(?P<word>Fig(?:ure)?)\b)\.?")
 EXTRA = re.compile(
-    r"^[(\[<]?(?P<text>e(?P<word>fig(?:ure)?)\.?\s*(?P<number>\d{1,3})(?!\d)(?P<panel>[A-Z](?![A-Za-z]))?)", re.I
+    r"^[(\[<]?(?:supplement(?:ary|al)?\s+)?(?P<text>e[-–]?(?P<word>fig(?:ure)?)\.?\s*(?P<number>\d{1,3})(?!\d)(?P<panel>[A-Z](?![A-Za-z]))?)",
+    re.I,
 )
 SEVERAL = re.compile(
-    r"^[(\[<]?(?P<text>(?P<word>Fig(?:ure)?s)\.?\s*(?P<number>S?\d{1,3}(?:\s*(?:,|&|and|to|-|–|—)\s*(?:and\s+)?S?\d{1,3})+))(?![\dA-Za-z])",
+    r"^[(\[<]?(?P<text>(?P<word>Fig(?:ure)?s)\.?\s*(?P<number>S?\d{1,3}[A-Z]?(?:\s*(?:,|&|and|to|-|–|—)\s*(?:and\s+)?S?\d{1,3}[A-Z]?)+))(?![\dA-Za-z])",
     re.I,
 )
 NAMED = re.compile(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 REFERENCE = re.compile(
     r"(?<![A-Za-z])(?:(?P<supp>supplement(?:ary|al)?|suppl?\.?|supporting|additional|online)\s+|(?P<appendix>appendix)\s+"
-    r"|(?P<extended>extended\s+data\s+)|(?P<e>e)(?=fig))?"
+    r"|(?P<extended>extended\s+data\s+)|(?P<e>e[-–]?)(?=fig))?"
     r"(?P<word>fig(?:ure)?(?P<plural>s)?|scheme(?:s)?|chart|plate|(?-i:Image|Picture))\s*[.\-:]?\s*"
     r"(?=[(]?(?:(?:S|ED?|[A-D])?[-–. ]?\d|(?-i:[IVX]{1,5})(?![A-Za-z])))"
     r"|(?<![A-Za-z])(?=(?-i:S)\d{1,3}\b(?:\s*(?:,|;|&|and|to|[-–])\s*(?:and\s+)?(?-i:S)?\d{1,3}\b){0,9}\s+(?P<behind>figs?\b))",
@@ -48,6 +48,7 @@ PANEL_ENDS = re.compile(
 )
 """a panel's letter, a Roman number or "S1 Fig." at the end: "in Figure 1A–C." ends a sentence, an initial does not"""
 WORD_KINDS = {"fig": "figure", "sch": "scheme", "cha": "chart", "pla": "plate", "ima": "image", "pic": "image"}
+TIGHT = frozenset({"-", "–", "—"})
 RANGES = frozenset({"-", "–", "—", "to", "through"})
 
 
@@ -86,14 +87,17 @@ def listed(text: str, at: int, prefix: str = "", plural: bool = False) -> Iterat
         number = series + digits if item["digits"] else digits
         if link in RANGES:
             yield from (series + str(n) for n in between(last, digits))
-        if supplement:
-            yield f"{number}-S{supplement['digits']}"
-        else:
-            yield number
         last = digits
         end = supplement.end() if supplement else item.end()
         step = LINK.match(text, end)
         following = ITEM.match(text, step.end()) if step else None
+        if supplement:
+            yield f"{number}-S{supplement['digits']}"
+        elif step and step.group() in TIGHT and following and not following["series"] and chapter(digits, following):
+            yield f"{number}-{following['digits']}"
+            return
+        else:
+            yield number
         if step and following and not plural and not goes_on(text, step, following, last):
             following = None
         link = step["link"].lower() if step else ""
@@ -109,13 +113,22 @@ def goes_on(text: str, step: re.Match[str], following: re.Match[str], last: str)
         return True
     if step["link"] == "," or following["roman"]:
         return bool(following["roman"])
-    first, second = last, following["digits"]
-    counts_up = first.isdecimal() and second.isdecimal() and 0 < int(second) - int(first) <= 30
-    return (counts_up and step.group() in {"-", "–", "—"}) or bool(VERB.match(text, following.end()))
+    if step.group() in TIGHT:
+        return counts_up(last, following["digits"])
+    return bool(VERB.match(text, following.end()))
+
+
+def chapter(first: str, following: re.Match[str]) -> bool:
+    """Whether a number behind a hyphen ends no range: ``Figure 2-1`` is the first figure of chapter 2."""
+    second = following["digits"] or ""
+    return first.isdecimal() and second.isdecimal() and int(second) <= int(first)
+
+
+def counts_up(first: str, last: str) -> bool:
+    """Whether two numbers can be the ends of a range."""
+    return first.isdecimal() and last.isdecimal() and 0 < int(last) - int(first) <= 30
 
 
 def between(first: str, last: str) -> list[int]:
     """Whole numbers strictly between two, at most 30 of them."""
-    if first.isdecimal() and last.isdecimal() and 0 < int(last) - int(first) <= 30:
-        return list(range(int(first) + 1, int(last)))
-    return []
+    return list(range(int(first) + 1, int(last))) if counts_up(first, last) else []

@@ -12,10 +12,15 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 LETTER = r"[A-Za-z](?:\d|')?"
+ASIDE = (
+    r"(?:[,;:]?\s+(?:(?:left|right|upper|lower|top|bottom|middle)(?:\s+(?:panel|row|column))?"
+    r"|(?:[a-z]+\s+)?(?:arrow(?:[ -]?head)?s?|asterisks?|stars?|circles?|box(?:es)?)))?"
+)
+"""what else stands in a mark's bracket: "(A, left)", "(B, arrows)" """
 BRACKETED = re.compile(
     rf"[(\[]\s*(?:panels?\s+)?(?P<letters>{LETTER}"
     r"(?:(?:\s*[)\]]\s*(?:[-–—&/]|and|to)?\s*[(\[]\s*|\s*(?:[-–—,;&/]|and|to)\s*(?:and\s+)?)"
-    rf"{LETTER}(?![A-Za-z]))*)(?:,?\s+(?:left|right|upper|lower|top|bottom|middle)(?:\s+(?:panel|row|column))?)?\s*[)\]]"
+    rf"{LETTER}(?![A-Za-z]))*){ASIDE}\s*[)\]]"
     r"(?:\s*[:.,–-](?=\s))?"
 )
 FIRST = re.compile(rf"[(\[]\s*(?:panels?\s+)?(?P<letters>{LETTER})\s*[)\]](?:\s*[:.,–-](?=\s))?")
@@ -48,7 +53,11 @@ SIDES = re.compile(
 )
 FOLLOWED = re.compile(r"\s*,\s*(?!(?:of|in|from|with|without|at|on|after|before|and|respectively|\w+ing)\b)")
 """a comma and more behind the last mark: as it stands in "images (A), axial view (B), coronal view" """
-BETWEEN = re.compile(r"\s*(?:[,;.]|and\b)[\s,;.]*(?:and\b\s*)?(?P<words>.*?)[\s(\[]*", re.S)
+LINKED = (
+    r"\s*(?:[,;./]|(?:and|or|vs|versus|compared\s+(?:with|to)|as\s+well\s+as)\b)[\s,;.]*"
+    r"(?:(?:and|or|as\s+well\s+as|versus)\b\s*)?"
+)
+BETWEEN = re.compile(rf"{LINKED}(?P<words>.*?)[\s(\[]*", re.S)
 ITEM = re.compile(r"[A-Za-z]")
 RANGE = re.compile(r"([A-Za-z])\d?'?-([A-Za-z])\d?'?", re.I)
 MOST = 200
@@ -124,24 +133,30 @@ def side(text: str) -> str:
 
 
 def in_order(marks: list[Mark], *, skips: bool = False) -> list[Mark]:
-    """The marks that count up from A: the chain that names most letters, by most marks, the earliest of equals.
+    """The marks that count up from A: the chain that names most letters, by most marks, passing over the fewest.
 
     So "(A–C) … (A) … (B) … (C) …" is told by its single marks, and a letter named again further on is passed over.
-    ``skips``: one letter may be missing between two marks.
+    ``skips``: one letter may be missing between two marks. "(A, C) … (B, D)" is taken as it stands.
     """
-    best: list[tuple[int, int]] = [(0, 0)] * len(marks)
+    every = [name for mark in marks for name in mark.names]
+    crossed = any(ord(b) - ord(a) > 1 for mark in marks for a, b in pairwise(mark.names))
+    if crossed and sorted(every) == [chr(65 + n) for n in range(len(every))]:
+        return [mark for mark in marks if mark.names]
+    best: list[tuple[int, int, int]] = [(0, 0, 0)] * len(marks)
     following = [-1] * len(marks)
     for i in reversed(range(len(marks))):
         if not marks[i].names:
             continue
-        best[i] = (len(marks[i].names), 1)
+        best[i] = (len(marks[i].names), 1, 0)
+        passed = 0
         last = ord(max(marks[i].names))
         for j in range(i + 1, len(marks)):
             step = ord(marks[j].names[0]) - last if marks[j].names else 0
             if step == 1 or (step == 2 and skips and marks[i].capital == marks[j].capital):
-                chain = (best[j][0] + len(marks[i].names), best[j][1] + 1)
+                chain = (best[j][0] + len(marks[i].names), best[j][1] + 1, best[j][2] - passed)
                 if chain > best[i]:
                     best[i], following[i] = chain, j
+            passed += step > 0
     starts = [i for i, mark in enumerate(marks) if mark.names and mark.names[0] == "A"]
     at = max(starts, key=lambda i: best[i], default=-1)
     kept = []
@@ -188,8 +203,10 @@ def pieces(text: str, marks: list[Mark], closed: int) -> list[str]:
     parts: list[str] = []
     previous = 0
     for number, (mark, end) in enumerate(zip(marks, ends, strict=True)):
-        part = text[previous : mark.start] if number < closed else text[mark.end : end]
-        previous = mark.end
+        part = text[mark.end : end]
+        if number < closed:
+            part = re.sub(rf"^{LINKED}", "", text[previous : mark.start]) if number else text[: mark.start]
+        previous = mark.shut
         parts.append(re.sub(r"^(?:\s|[,;.:–-]|and\b)+|(?:\s|[,;(\[]|\band)+$", "", part))
     for number in reversed(range(closed, len(parts) - 1)):
         parts[number] = parts[number] or parts[number + 1]

@@ -11,6 +11,8 @@ from harvest.forms import read_label
     ("text", "kind", "number", "label", "rest"),
     [
         ("eFigure 1. Chest CT", "figure", "E1", "eFigure 1", "Chest CT"),
+        ("Supplemental eFigure 2. Chest CT", "figure", "E2", "eFigure 2", "Chest CT"),
+        ("Figures 1A and 1B. Chest CT", "figure", "1A,1B", "Figures 1A and 1B", "Chest CT"),
         ("S1 Fig. Chest CT", "figure", "S1", "S1 Fig", "Chest CT"),
         ("figure 1. Chest CT", "figure", "1", "figure 1", "Chest CT"),
         ("fig 2. Chest CT", "figure", "2", "fig 2", "Chest CT"),

@@ -28,6 +28,8 @@ from tests.harvest.drawn import Draft, prose
         ("Figure 1 and 20 patients", ["1"]),
         ("Figure 3, 40% of the patients", ["3"]),
         ("Figure 2-4 show", ["2", "3", "4"]),
+        ("Figure 2-1 shows", ["2-1"]),
+        ("e-Figure 2 shows", ["E2"]),
         ("Figure 2 and 3 show", ["2", "3"]),
         ("In Figure 1, 2 of 3 patients", ["1"]),
         ("in Fig. 3, 5 patients had", ["3"]),

@@ -96,6 +96,15 @@ def test_a_comma_behind_the_letter_does_not_shift_the_texts(text: str, expected:
             "Lung window (A) and mediastinal window (B). (C) Follow-up.",
             {"A": "Lung window", "B": "mediastinal window", "C": "Follow-up."},
         ),
+        ("COVID-19 (A) versus influenza (B) pneumonia.", {"A": "COVID-19", "B": "influenza"}),
+        ("COVID-19 (A) or influenza (B).", {"A": "COVID-19", "B": "influenza"}),
+        ("COVID-19 (A), as well as influenza (B) pneumonia.", {"A": "COVID-19", "B": "influenza"}),
+        ("On admission (A, arrow) and later (B, arrows) of a man.", {"A": "On admission", "B": "later"}),
+        ("Axial (A, C) and coronal (B, D) CT.", dict.fromkeys("AC", "Axial") | dict.fromkeys("BD", "coronal")),
+        (
+            "X-ray (A), CT (B and C), tissue (D) of a man. (A) No nodule; (B) nodules; (C) more; (D) cells.",
+            {"A": "No nodule", "B": "nodules", "C": "more", "D": "cells."},
+        ),
         ("COVID-19 (A), influenza (B), (C) normal", {"A": "COVID-19", "B": "influenza", "C": "normal"}),
     ],
 )
