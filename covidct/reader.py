@@ -48,6 +48,8 @@ class Subset:
             yield self[index]
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        if not isinstance(index, int | np.integer):
+            raise TypeError(f"image {index!r}: expected a whole number; several: [subset[i] for i in …] or only(…)")
         if not -len(self) <= index < len(self):
             raise IndexError(f"image {index} of {self.name or 'subset'}: expected 0 to {len(self) - 1}")
         row = self.records.iloc[index]
@@ -195,7 +197,10 @@ class Dataset(Subset):
         path = self.root / "splits" / f"{name}.csv"
         if name not in self.schemes:
             raise DatasetError(f"scheme {name!r}: expected one of {', '.join(self.schemes) or '(none here)'}")
-        table = _undamaged(path, lambda: pd.read_csv(path, dtype=str, keep_default_na=False))
+        try:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        except (UnicodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+            raise DatasetError(f"{path}: expected a CSV in UTF-8, got {str(error).strip()}; {AGAIN}") from error
         if "image_id" not in table or not {"split", "fold"} & set(table.columns):
             raise DatasetError(f"{path}: expected columns image_id and split (or fold), got {', '.join(table.columns)}")
         known = set(self.records["image_id"])
@@ -304,16 +309,7 @@ def open_folder(folder: Path) -> Dataset:
                 raise ValueError(f"a {type(info).__name__}")
         except ValueError as error:
             raise DatasetError(f"{card}: expected a JSON object, got {error}; {AGAIN}") from error
-    table = folder / "records.csv"
-    return Dataset(folder, _undamaged(table, lambda: read_records(table)), info)
-
-
-def _undamaged(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """What ``read`` gives of a CSV. Raises DatasetError where the bytes of ``path`` are none."""
-    try:
-        return read()
-    except (UnicodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DatasetError(f"{path}: expected a CSV in UTF-8, got {str(error).strip()}; {AGAIN}") from error
+    return Dataset(folder, read_records(folder / "records.csv"), info)
 
 
 def _only(records: pd.DataFrame, columns: Mapping[str, str | list[str]]) -> pd.DataFrame:
@@ -331,4 +327,7 @@ def _only(records: pd.DataFrame, columns: Mapping[str, str | list[str]]) -> pd.D
             there = ", ".join(sorted(records[name].astype(str).unique())[:20])
             raise DatasetError(f"only({name}={wanted!r}): no such image; values here: {there}")
         kept &= match
+    if columns and not kept.any():  # each value is there, but not on one image
+        wanted = ", ".join(f"{name}={value!r}" for name, value in columns.items())
+        raise DatasetError(f"only({wanted}): no image has all of these; leave one out")
     return records[kept]

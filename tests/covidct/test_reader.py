@@ -97,6 +97,17 @@ def test_scores_that_are_no_numbers(shared_dataset: Path) -> None:
             test.evaluate(scores)
 
 
+def test_what_is_not_there_is_said(shared_dataset: Path) -> None:
+    """A combination that no image has is an error, as a value that none has; a slice is told what to write."""
+    ds = covidct.load(shared_dataset)
+    assert len(ds.only(label=1, split="test").only(label=["0", "1"])) > 0
+    with pytest.raises(DatasetError, match=r"only\(label=1, source='published-pmc'\): no image has all of these"):
+        ds.only(label=1, source="published-pmc")
+    with pytest.raises(TypeError, match="expected a whole number"):
+        ds.train[0:2]
+    assert ds.train[np.int64(-1)][1] == ds.train.labels[-1]
+
+
 def test_intervals_are_over_patients(shared_dataset: Path) -> None:
     test = covidct.load(shared_dataset).test
     found = test.evaluate(np.linspace(0, 1, len(test)))
