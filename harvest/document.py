@@ -17,11 +17,11 @@ import pymupdf
 from harvest.captions import Caption, find_captions, label_lines
 from harvest.forms import numbers_of
 from harvest.labels import Label
-from harvest.layout import Page, read_page
+from harvest.layout import Page, area, read_page
 from harvest.matching import Match, match
 from harvest.mentions import find_mentions
 from harvest.pixels import PixelError, image_xrefs, picture, png
-from harvest.prose import Document, read_document
+from harvest.prose import FURNITURE, PROSE, Document, read_document
 from harvest.records import Box, Mention
 from harvest.regions import Plan, plan_page
 from harvest.subcaptions import split_caption
@@ -30,6 +30,8 @@ REPAIRED = (
     "damaged (cut off, or without its table of objects) and repaired for reading: pages and figures may be missing; "
     "compare it with the publisher's, or download it again"
 )
+
+SCANNED = "no text layer: pictures of pages, with no text but headers and stamps; run OCR on the PDF first"
 
 
 class DocumentError(RuntimeError):
@@ -144,6 +146,12 @@ def analyse(pages: list[Page]) -> Analysis:
         )
     document = read_document(pages)
     captions = find_captions(document)
+    scanned = scanned_pages(document)
+    if 2 * len(scanned) > len(pages) and not captions and not any(PROSE in roles for roles in document.roles):
+        raise DocumentError(
+            f"no text layer: {len(pages)} pages, {len(scanned)} of them with pictures of pages, none with text but "
+            "headers and stamps; run OCR on it first"
+        )
     on_page: dict[int, list[Caption]] = {}
     for caption in captions:
         for number in {number for number, _ in caption.spans}:
@@ -155,6 +163,20 @@ def analyse(pages: list[Page]) -> Analysis:
         boxes.setdefault(found.page, []).append(found.box)
     mentions = find_mentions(document, captions, boxes)
     return Analysis(document, tuple(captions), tuple(plans), tuple(matches), mentions)
+
+
+def scanned_pages(document: Document) -> list[int]:
+    """Numbers of the pages that a picture covers most of, with no text on them but headers, footers and stamps.
+
+    A single page shows no repetition to tell a stamp by: a few short lines of no caption are taken for one.
+    """
+    found = []
+    for page, roles in zip(document.pages, document.roles, strict=True):
+        covered = sum(area(graphic.box) for graphic in page.graphics if graphic.image >= 0)
+        letters = sum(len(line.text) for line, role in zip(page.lines, roles, strict=True) if role != FURNITURE)
+        if covered >= 0.5 * page.width * page.height and letters < 200:
+            found.append(page.number)
+    return found
 
 
 def extract(path: Path, settings: Settings) -> Extraction:
@@ -175,6 +197,10 @@ def extract(path: Path, settings: Settings) -> Extraction:
         told = [(caption.label, caption.page) for caption in lost.values()]
         told += label_lines(analysis.document, analysis.captions)
         result.unmatched = [f"{label.text} (page {page})" for label, page in told]
+        shown = {found.page for found in analysis.matches}
+        scanned = [number for number in scanned_pages(analysis.document) if number not in shown]
+        if 2 * len(scanned) > len(pages):
+            result.failures.append((f"{len(scanned)} of {len(pages)} pages", SCANNED))
         if pdf.is_repaired:
             result.failures.append(("whole file", REPAIRED))
         if settings.debug:

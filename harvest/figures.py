@@ -41,6 +41,7 @@ class PdfDocument(Record):
     pages: int
     figures: int
     captions_without_picture: tuple[str, ...] = ()
+    """labels, with their pages, of captions and of lines that start like one, which no figure was found for"""
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,9 @@ RANGE = re.compile(r"([A-Za-z])\d?'?-([A-Za-z])\d?'?", re.I)
 MOST = 200
 """marks that are looked at in one caption"""
 
+LONGEST = 1000
+"""characters of a phrase that a mark closes"""
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -186,7 +189,7 @@ def closing(text: str, marks: list[Mark]) -> int:
     gaps = [text[mark.shut : after.start] for mark, after in pairwise(marks)]
     count = 1
     for gap in gaps:
-        match = BETWEEN.fullmatch(gap)
+        match = BETWEEN.fullmatch(gap) if len(gap) <= LONGEST else None
         if not match or not match["words"] or re.search(r"(?:[.,;:]|\band)$", match["words"]):
             break
         count += 1

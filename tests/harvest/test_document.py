@@ -104,6 +104,46 @@ def test_a_scan_without_text_is_told_from_a_paper_without_figures(tmp_path: Path
     assert extract(saved(draft, tmp_path), QUICK).figures == []
 
 
+STAMP = "medRxiv preprint doi: https://doi.org/10.1101/2020.02.11.20021493; this version posted February 12, 2020."
+
+
+@pytest.mark.parametrize("pages", [1, 3])
+def test_a_stamp_is_no_text_layer(tmp_path: Path, pages: int) -> None:
+    draft = Draft()
+    for number in range(pages):
+        draft.page()
+        draft.image((50, 50, 500, 700), seed=number)
+        draft.put(72, 30, STAMP, 7)
+    reason = refused(saved(draft, tmp_path))
+    assert f"no text layer: {pages} pages" in reason and "OCR" in reason
+
+
+def test_scans_behind_a_typed_page_are_told(tmp_path: Path) -> None:
+    draft = Draft()
+    draft.page()
+    draft.text(prose(100))
+    for number in range(3):
+        draft.page()
+        draft.image((50, 50, 500, 700), seed=number)
+        draft.put(72, 30, STAMP, 7)
+    ((what, why),) = extract(saved(draft, tmp_path), QUICK).failures
+    assert what == "3 of 4 pages" and "no text layer" in why
+
+
+def test_figures_on_pages_of_their_own_are_no_scans(tmp_path: Path) -> None:
+    draft = Draft()
+    draft.page()
+    for number in (1, 2, 3):
+        draft.text("Chest CT of a patient on the first day.", size=11, lead=f"Figure {number}.")
+        draft.y += 12
+    for number in range(3):
+        draft.page()
+        draft.image((50, 50, 500, 700), seed=number)
+        draft.put(72, 30, STAMP, 7)
+    result = extract(saved(draft, tmp_path), QUICK)
+    assert [(f.number, f.page) for f in result.figures] == [("1", 2), ("2", 3), ("3", 4)] and result.failures == []
+
+
 def test_limits(tmp_path: Path) -> None:
     path = saved(paper(3), tmp_path)
     assert "at most 2 pages, got 3; raise max_pages" in refused(path, replace(QUICK, max_pages=2))
