@@ -23,13 +23,14 @@ NOTHING = {"", "-", "--", "?", ".", "na", "nan", "<na>", "n/a", "#n/a", "n.a.", 
 NOTHING |= {"not available", "not stated", "not known", "unk", "missing", "undefined", "tbd"}
 DENIED = re.compile(
     r"non ?(?:covid|sars|n?cov|ncp)|\b(?:no|not|without|negative for)\b[^\d]{0,12}(?:covid|sars|n?cov\b|ncp)"
-    r"|(?:covid|sars cov|n?cov|ncp|pcr)(?: ?19| ?2)?(?: test)? ?(?:neg(?:ative)?|free|excluded)\b",
+    r"|(?:covid|sars cov|n?cov|ncp|pcr)(?: ?19| ?2)?(?:\W{0,3}test)?"
+    r"(?:\W{0,3}(?:neg(?:ative)?|free|excluded)\b| ?[:=] ?(?:no|false|0)\b)",
     re.I,
 )
 DOUBTED = re.compile(r"\b(?:suspect\w*|possibl\w*|probabl\w*|presum\w*|uncertain|unclear|vs|versus|or|and)\b", re.I)
 YES = re.compile(r"(?:ct |pcr )?(?:positives?|pos|true|yes|y|1(?:\.0+)?)", re.I)
 NO = re.compile(
-    r"(?:no|n|false|0(?:\.0+)?)|.*\b(?:neg|negatives?|normals?|healthy|controls?|others?|no findings?|cap|pneumonias?"
+    r"(?:no|n|false|0(?:\.0+)?)|.*\b(?:neg|negatives?|normals?\d*|healthy|controls?|others?|no findings?|cap|pneumonias?"
     r"|pneumonitis|viral|virus|nodules?|copd|sars|mers|h1n1)\b.*",
     re.I,
 )

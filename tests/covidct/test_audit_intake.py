@@ -37,7 +37,21 @@ def told(folder: Folder) -> dict[str, tuple[int | None, str, str]]:
             for t in ("COVID", "CT_COVID", "COVID-19 positive", "COVID_positive", "COVID-19 pneumonia", "1", "1.0")
         ),
         *((t, 1) for t in ("SARS-CoV-2", "positive", "yes", "covid19", "2019-nCoV pneumonia", "COVID_patients")),
-        *((t, 0) for t in ("NonCOVID", "CT_NonCOVID", "CTNonCOVID", "non-covid", "no COVID", "COVID-19 negative", "0")),
+        *(
+            (t, 0)
+            for t in (
+                "NonCOVID",
+                "CT_NonCOVID",
+                "CTNonCOVID",
+                "non-covid",
+                "no COVID",
+                "COVID-19 negative",
+                "COVID-19: negative",
+                "covid=no",
+                "NORMAL2",
+                "0",
+            )
+        ),
         *((t, 0) for t in ("normal", "Healthy_Control", "bacterial pneumonia", "tuberculosis", "Lung cancer", "CAP")),
         *((t, None) for t in ("", "nan", "N/A", "p0", "A", "suspected COVID-19", "COVID or not", "series 3")),
     ],
