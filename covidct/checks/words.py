@@ -30,8 +30,8 @@ DENIED = re.compile(
 DOUBTED = re.compile(r"\b(?:suspect\w*|possibl\w*|probabl\w*|presum\w*|uncertain|unclear|vs|versus|or|and)\b", re.I)
 YES = re.compile(r"(?:ct |pcr )?(?:positives?|pos|true|yes|y|1(?:\.0+)?)", re.I)
 NO = re.compile(
-    r"(?:no|n|false|0(?:\.0+)?)|.*\b(?:neg|negatives?|normals?\d*|healthy|controls?|others?|no findings?|cap|pneumonias?"
-    r"|pneumonitis|viral|virus|nodules?|copd|sars|mers|h1n1)\b.*",
+    r"(?:no|n|false|0(?:\.0+)?)|.*\b(?:neg|negatives?|normals?\d*|healthy|controls?|others?|no findings?|cap"
+    r"|pneumonias?|pneumonitis|viral|virus|nodules?|copd|sars|mers|h1n1)\b.*",
     re.I,
 )
 PATIENT = re.compile(
