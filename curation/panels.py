@@ -17,7 +17,7 @@ from curation.extents import settle
 from curation.layout import LEVELS, SIDE, Region, cuts, even, gaps, parted
 from curation.raster import grey, squeeze
 
-VERSION = "panels-4"
+VERSION = "panels-5"
 Box = tuple[int, int, int, int]
 WORK = 1800
 """pixels of the longer side at which layouts are found; gutters of two pixels must survive"""
