@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+
+# oneDNN keeps the code it made for every size it met, 1024 of them: hundreds of megabytes over many pictures. Read once
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 import torch
 from torch.nn import functional
 

@@ -29,6 +29,7 @@ from typer.testing import CliRunner
 from curation import label, labelstudio, server
 from curation.decisions import item_name
 from curation.records import Candidate, PixelBox, Review
+from curation.tasks import offered
 from harvest.records import read_jsonl, write_jsonl
 
 pytestmark = [
