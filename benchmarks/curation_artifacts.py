@@ -19,8 +19,9 @@ import numpy as np
 import typer
 
 from curation.artifacts import find, lung, repair
-from curation.artifacts_drawn import mark, printed
+from curation.artifacts_drawn import mark
 from curation.artifacts_fit import subject_of
+from curation.artifacts_printed import printed
 from curation.raster import grey, read
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}

@@ -135,17 +135,16 @@ def verify(
     repo: Annotated[str, typer.Option(help="clone or git URL that registers it")] = "",
 ) -> None:
     """Hash every file again; problems are listed (exit status 1). `covidct check` proves the split."""
+    local = (Path(version) / "records.csv").is_file()
     try:
-        if (Path(version) / "records.csv").is_file():
-            problems = load(Path(version)).verify()
-        else:
-            problems = download.verify(version, repo or None)
+        problems = load(Path(version)).verify() if local else download.verify(version, repo or None)
     except ERRORS as error:
         raise fail(error) from error
     for problem in problems:
         say().print(problem)
     if problems:
-        raise fail(f"{version}: not all files are what was released; run `covidct fetch {version}`")
+        again = "fetch the version again, or restore the folder" if local else f"run `covidct fetch {version}`"
+        raise fail(f"{version}: not all files are what was released; {again}")
     say().print(f"{version}: every file is what was released")
 
 

@@ -24,7 +24,8 @@ import typer
 from torch import nn
 from torch.nn import functional
 
-from curation.artifacts_drawn import SEEN, Rng, jpeg, mark, printed
+from curation.artifacts_drawn import SEEN, Rng, mark
+from curation.artifacts_printed import jpeg, printed
 from curation.raster import grey, read
 from curation.strokes import WIDTHS
 

@@ -29,7 +29,7 @@ from covidct.commands import new_app
 from covidct.files import PathError, inside, write_bytes
 from covidct.pictures import PictureError
 from curation import artifacts, evidence, modality, panels, personal, raster
-from curation.records import Candidate, PanelProposal, PixelBox, Suggestion
+from curation.records import CHEST_CT, Candidate, PanelProposal, PixelBox, Suggestion
 from harvest.records import Failure, Figure, RecordError, read_jsonl, write_jsonl
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ def _personal(image: np.ndarray, mask: np.ndarray) -> personal.Answer:
 
 def rank(proposals: list[PanelProposal], whole: Suggestion, best: float, personal_data: str) -> tuple[float, str]:
     """Priority (higher is seen first) and why: the scarce class first, then what only a person can decide."""
-    panels_ct = [p for p in proposals if p.modality >= 0.5]
+    panels_ct = [p for p in proposals if p.modality >= CHEST_CT]
     labels = {p.suggestion.label for p in panels_ct} or {whole.label}
     value = 1.0 if "COVID" in labels else 0.7 if "unclear" in labels else 0.5
     priority = best * value + 0.02 * min(len(panels_ct), 12) + (0.1 if personal_data == "found" else 0.0)

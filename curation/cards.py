@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 from curation.agreement import differences
-from curation.records import Candidate, Review
-from curation.tasks import CHEST_CT, TaskError, digest, review_result, to_prediction
+from curation.records import CHEST_CT, Candidate, Review
+from curation.tasks import TaskError, digest, review_result, to_prediction
 from harvest.records import Failure, read_jsonl
 
 GUIDE = Path(__file__).with_name("guide.md")

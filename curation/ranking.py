@@ -15,12 +15,10 @@ from PIL import Image
 from covidct.pictures import PictureError, open_picture, to_grey
 from curation.cards import Opinion
 from curation.masks import TaskError
-from curation.records import Candidate
+from curation.records import CHEST_CT, Candidate
 
 SURE = 0.9
 """P(COVID) from which (and 1 - SURE to which) a label is suggested where the text is silent"""
-CT = 0.5
-"""modality score from which a panel counts as a chest CT"""
 
 
 class RankingError(RuntimeError):
@@ -44,7 +42,7 @@ class ModelRanker:
         from models import engine
 
         side = self._transform.size
-        chosen = [n for n, panel in enumerate(candidate.panels) if panel.modality >= CT]
+        chosen = [n for n, panel in enumerate(candidate.panels) if panel.modality >= CHEST_CT]
         found: list[float | None] = [None] * len(candidate.panels)
         if not chosen:
             return found

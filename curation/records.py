@@ -13,6 +13,8 @@ from harvest.records import Figure, Record
 
 Label = Literal["COVID", "NonCOVID", "unclear"]
 ArtifactKind = Literal["text", "arrow", "mark"]
+CHEST_CT = 0.5
+"""modality score from which a picture or panel is proposed as a chest CT"""
 
 
 class PixelBox(NamedTuple):

@@ -16,14 +16,12 @@ import numpy as np
 
 from curation.masks import MAX_PIXELS, TaskError, decode_mask, encode_mask, mask_to_rle, rle_to_mask
 from curation.panels import reading_order
-from curation.records import ArtifactKind, Candidate, PanelReview, PixelBox, Review
+from curation.records import CHEST_CT, ArtifactKind, Candidate, PanelReview, PixelBox, Review
 
 __all__ = ["TaskError", "decode_mask", "digest", "encode_mask", "mask_to_rle", "review_result", "rle_to_mask"]
 __all__ += ["to_percent", "to_pixels", "to_prediction", "to_review"]
 
 PANEL_LABELS = ("COVID", "NonCOVID", "unclear")
-CHEST_CT = 0.5
-"""modality score from which a picture is proposed as a chest CT"""
 ARTIFACT_KINDS: tuple[ArtifactKind, ...] = ("text", "arrow", "mark")
 
 
