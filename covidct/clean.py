@@ -36,11 +36,16 @@ RING = 4
 SCHEME = "cleaned"
 
 
-def read_findings(path: Path) -> list[dict[str, Any]]:
-    """All findings of an audit's JSON, suppressed ones too: a suppression lets a version stand as it is, and this
-    command makes another; a finding that is wrong is overruled by a reviewed decision. Raises CleanError."""
+def read_findings(path: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """All findings of an audit's JSON, and what it could not check (check -> reason). Raises CleanError.
+
+    Suppressed findings too: a suppression lets a version stand as it is, and this command makes another; a finding
+    that is wrong is overruled by a reviewed decision.
+    """
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["findings"]
+        found = json.loads(path.read_text(encoding="utf-8"))
+        rows = found["findings"]
+        missed = {str(check): str(reason) for check, reason in dict(found.get("not_checked") or {}).items()}
         for row in rows:
             if not {"kind", "severity", "items", "evidence"} <= set(row) or not isinstance(row["items"], list):
                 raise KeyError("kind, severity, items, evidence")
@@ -48,7 +53,7 @@ def read_findings(path: Path) -> list[dict[str, Any]]:
         raise CleanError(
             f"{path}: expected the JSON of `covidct audit`, got {type(error).__name__}: {error}"
         ) from error
-    return list(rows)
+    return list(rows), missed
 
 
 def run_audit(root: Path, target: Path) -> None:
@@ -167,11 +172,14 @@ def apply(made: cleaning.Plan, source: Path, out: Path, seed: int) -> tuple[pd.D
     return records, own
 
 
-def explain(table: pd.DataFrame) -> str:
-    """CLEANING.md: counts, then every image that was touched, by action."""
+def explain(table: pd.DataFrame, missed: dict[str, str]) -> str:
+    """CLEANING.md: counts, what the audit could not check, then every image that was touched, by action."""
     images = table["image_id"].nunique()
     kept = int((table["action"] == "kept").sum())
     lines = ["# What was done to the 2020 release", "", f"{images} images; {kept} stay exactly as they were.", ""]
+    if missed:
+        lines += ["**Not checked by the audit, so not cleaned of it:**", ""]
+        lines += [f"- {check}: {reason}" for check, reason in sorted(missed.items())] + [""]
     lines += ["| action | images |", "|---|---|"]
     lines += [f"| {name} | {part['image_id'].nunique()} |" for name, part in table.groupby("action", sort=True)]
     for action, part in table[table["action"] != "kept"].groupby("action", sort=True):
@@ -205,7 +213,8 @@ def clean(
     try:
         if audit is None:
             run_audit(root, part / "audit.json")
-        findings = by_image_id(read_findings(audit or part / "audit.json"), root)
+        stated, missed = read_findings(audit or part / "audit.json")
+        findings = by_image_id(stated, root)
         records, failures = published.convert(root, part / "published")
         indexed = records.set_index("image_id", drop=False).rename_axis(None)
         made = cleaning.plan(indexed, findings, decided, wrong, marks_in(part / "published", indexed))
@@ -215,13 +224,16 @@ def clean(
         shutil.rmtree(part, ignore_errors=True)
     table = cleaning.table(made, after)
     write_text(out / "cleaning.csv", table.to_csv(index=False, lineterminator="\n"))
-    write_text(out / "CLEANING.md", explain(table))
+    write_text(out / "CLEANING.md", explain(table, missed))
+    for check, reason in sorted(missed.items()):
+        log.warning("clean: not cleaned of %s, which the audit could not check: %s", check, reason)
     _reasons(table, out)
     held = [{"item": name, "reason": "held out for review"} for name in after.loc[after["split"] == "", "image_id"]]
     more = {
         "duplicates": {"status": "checked by the audit; copies removed"},
         "opposite_labels": dataset.contradictions(after[after["split"] != ""]),
         "cleaning": {str(name): int(count) for name, count in table["action"].value_counts().sort_index().items()},
+        "not_checked": missed,
     }
     shares = list(splits.RATIOS)
     dataset.finish(after, own, out, SCHEME, shares, seed, True, 5, version, failures + held, more)
@@ -254,7 +266,12 @@ def main(
     wrong: Annotated[str, typer.Option(help="a label its own text contradicts: hold (for review) or relabel")] = "hold",
     seed: Annotated[int, typer.Option(help="of the split")] = 0,
 ) -> None:
-    """The 2020 release without contradictions, leaks, copies and personal data, each image's change explained."""
+    """The 2020 release without contradictions, leaks, copies and personal data, each image's change explained.
+
+    Writes a dataset folder (records.csv, images/, splits/, dataset.json) with cleaning.csv, CLEANING.md and
+    reasons.csv; an earlier dataset in --out is replaced. What the audit cannot check (personal data
+    without Tesseract) is said.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         records = clean(root, out, audit, decisions, wrong, seed)

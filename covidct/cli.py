@@ -84,7 +84,10 @@ def info(version: Annotated[str, typer.Argument(help="version or folder")] = "")
 
 
 @app.command()
-def check(version: Annotated[str, typer.Argument(help="version or folder")], documents: bool = False) -> None:
+def check(
+    version: Annotated[str, typer.Argument(help="version or folder")],
+    documents: Annotated[bool, typer.Option("--documents", help="also that no document is in two splits")] = False,
+) -> None:
     """Prove that no patient and no picture is in two splits, or list the violations (exit status 1)."""
     try:
         found = load(version)
@@ -163,7 +166,11 @@ def release(
     push: Annotated[bool, typer.Option(help="dvc push to the remote")] = False,
     remote: Annotated[str, typer.Option(help="name of the DVC remote for --push")] = "",
 ) -> None:
-    """Make a numbered version that never changes, registered with git and DVC."""
+    """Make a numbered version that never changes, registered with git and DVC.
+
+    Writes releases/VERSION (the pictures) and covidct/releases/VERSION (for git); runs dvc add and names the version in
+    dvc.yaml unless --no-dvc; --commit commits and tags.
+    """
     from covidct import changes, croissant, dvctrack, page
     from covidct import release as releasing
 
@@ -213,14 +220,15 @@ def profile(
     name: Annotated[str, typer.Argument(help="sample, published or paper")],
     root: Annotated[str, typer.Option(help="folder of the 2020 release")] = "",
     luna: Annotated[str, typer.Option(help="folder of LUNA16 volumes or slices")] = "",
+    contact: Annotated[str, typer.Option(help="your e-mail address, which the live services ask for")] = "",
     repository: Annotated[Path, typer.Option(help="folder of the clone")] = Path(),
 ) -> None:
-    """Copy profiles/NAME.yaml over params.yaml, folders written in."""
+    """Copy profiles/NAME.yaml over params.yaml, folders and address written in."""
     try:
-        target = choose(repository, name, {"root": root, "luna": luna})
+        target = choose(repository, name, {"root": root, "luna": luna}, contact)
     except ERRORS as error:
         raise fail(error, 2) from error
-    say().print(f"{target}: profile {name}; next: dvc repro")
+    say().print(f"{target}: profile {name}; next: make repro")
 
 
 @app.command()

@@ -235,7 +235,10 @@ def _build(
     """The stage into an empty folder."""
     records, failures = gather(tables, out)
     if records.empty:
-        raise BuildError(f"no images in {', '.join(map(str, tables))}; enable a source in params.yaml")
+        raise BuildError(
+            f"no images in {', '.join(map(str, tables))}; enable a source in params.yaml, or, where all candidates "
+            "wait for a person (images.unreviewed: hold), label them: covidct label serve, push, pull; then repeat"
+        )
     status: dict[str, Any] = {"status": "not checked", "reason": "switched off in params.yaml"}
     if duplicates:
         records, status = mark_duplicates(records, out)

@@ -114,7 +114,8 @@ def fetch(
     if lacking and not partial:
         raise FetchError(
             f"version {version} is a recipe: {len(lacking)} pictures may not be handed on (e.g. {lacking[0]}); "
-            f"run `covidct fetch {version} --source DIR` with the folder that holds them, or allow partial=True"
+            f"run `covidct fetch {version} --source DIR` with the folder that holds them, or accept it "
+            "as it is with --partial (partial=True)"
         )
     return folder
 
@@ -234,7 +235,7 @@ def _collect(release: Release, entries: list[Entry], place: Path, remote: str | 
         where = " | ".join(tried) or "nothing: no DVC remote is configured there"
         raise FetchError(
             f"version {release.version}: {len(todo)} of {len(entries)} files could not be had, e.g. {first.path}; "
-            f"tried {where}; name another store with remote=… (what came is kept)"
+            f"tried {where}; name another store with --remote (remote=…) (what came is kept)"
         )
 
 

@@ -13,8 +13,10 @@ from covidct.files import write_text
 
 FOLDERS = {"root": ("published", "root"), "luna": ("luna", "root")}
 """option of `covidct profile` -> section and key of params.yaml"""
-NEEDS = {"published": ("root",)}
-"""options without which a profile cannot run"""
+NEEDS = {"published": {"root": "the 2020 release"}, "paper": {"luna": "LUNA16's volumes or ready slices"}}
+"""options without which a profile cannot run, and what the folder holds"""
+ASKING = ("preprints", "pmc", "medpix")
+"""sections of the services that ask for an e-mail address"""
 
 
 class ProfileError(ValueError):
@@ -26,8 +28,10 @@ def names(repository: Path) -> list[str]:
     return sorted(path.stem for path in (repository / "profiles").glob("*.yaml"))
 
 
-def choose(repository: Path, name: str, folders: dict[str, str]) -> Path:
+def choose(repository: Path, name: str, folders: dict[str, str], contact: str = "") -> Path:
     """Copy ``profiles/<name>.yaml`` over ``params.yaml`` with folders (absolute) written in; returns the file.
+
+    ``contact``: e-mail address that the live services get, in every section that has one.
 
     Raises ProfileError; nothing is written then.
     """
@@ -36,9 +40,9 @@ def choose(repository: Path, name: str, folders: dict[str, str]) -> Path:
             f"profile {name!r}: expected one of {', '.join(names(repository)) or '(no profiles/ here)'}; "
             "run it in the folder of the repository"
         )
-    missing = [option for option in NEEDS.get(name, ()) if not folders.get(option)]
-    if missing:
-        raise ProfileError(f"profile {name}: needs --{missing[0]} DIR, the folder of the data it reads")
+    for option, what in NEEDS.get(name, {}).items():
+        if not folders.get(option):
+            raise ProfileError(f"profile {name}: needs --{option} DIR, the folder of {what}")
     text = (repository / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
     for option, value in folders.items():
         if not value:
@@ -49,6 +53,8 @@ def choose(repository: Path, name: str, folders: dict[str, str]) -> Path:
         section, key = FOLDERS[option]
         text = with_value(text, section, key, json.dumps(folder.as_posix(), ensure_ascii=False))
         text = with_value(text, section, "enabled", "true")  # who names a folder wants it read
+    for section in ASKING if contact else ():
+        text = with_value(text, section, "contact", json.dumps(contact))
     target = repository / "params.yaml"
     write_text(target, text)
     return target

@@ -279,9 +279,7 @@ def load(version: str | Path | None = None, scheme: str | None = None, **options
     """
     if version is None or version == "":
         names = ", ".join(download.versions()) or "none registered here"
-        raise DatasetError(
-            f"load() expects a version or a folder; versions: {names}. Say which, so that results can be told"
-        )
+        raise DatasetError(f"expected a version or a folder; versions: {names}. Say which, so that results can be told")
     folder = Path(version)
     if (folder / "records.csv").is_file():
         found = open_folder(folder)

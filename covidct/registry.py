@@ -81,8 +81,9 @@ def read(version: str, repository: Path) -> Release:
     there = names(repository)
     if version not in there:
         raise VersionError(
-            f"version {version!r}: expected one of {', '.join(there) or '(none)'}, which {repository / RELEASES} has; "
-            "name another repository with repo=… or $COVIDCT_REPO, or update it (git pull)"
+            f"version {version!r}: expected one of {', '.join(there) or '(none)'}, which {repository / RELEASES} has, "
+            "or a folder with records.csv; name another repository with --repo (repo=…) or $COVIDCT_REPO, or update it "
+            "(git pull)"
         )
     folder = repository / RELEASES / version
     try:

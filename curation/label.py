@@ -81,7 +81,7 @@ def _reviews(folder: Path, project: str) -> Iterator[Review]:
 def serve(
     candidates: Candidates = CANDIDATES,
     home: Home = HOME,
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 18090,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="on loopback")] = 18090,
     venv: Annotated[Path, typer.Option(help="the server's own environment")] = Path(".venv-labelstudio"),
     stop: Annotated[bool, typer.Option("--stop", help="stop it instead")] = False,
 ) -> None:

@@ -41,6 +41,8 @@ def status_command(
 ) -> None:
     """What was listed, selected, fetched; what failed; what waits."""
     Console().print(table_of(status(cache, data)))
+    if not cache.is_dir():
+        Console().print(f"{cache}: nothing was harvested here yet; elsewhere: --cache, or the repository's folder")
 
 
 def table_of(rows: list[Row]) -> Table:
@@ -91,7 +93,10 @@ def read_params(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise SettingError(f"{path}: expected the parameters of the pipeline, got {error}") from error
+        raise SettingError(
+            f"{path}: expected the parameters of the pipeline, got {error}; run it in the folder of the repository, or "
+            "give --params"
+        ) from error
     if not isinstance(content, dict):
         raise SettingError(f"{path}: expected sections, got {type(content).__name__}")
     return content

@@ -135,5 +135,6 @@ def check_services(contact: str, urls: dict[str, str]) -> None:
     if live and (not _ADDRESS.fullmatch(contact) or _PLACEHOLDER.search(contact)):
         raise SettingError(
             f"--contact: expected the e-mail address of who runs this harvest, got {contact!r}; {host_of(live[0])} and "
-            f"the other services ask for one in the User-Agent. Put it into params.yaml (contact) or pass --contact"
+            f"the other services ask for one in the User-Agent. Put it into params.yaml (contact, in preprints, pmc "
+            "and medpix) or pass --contact"
         )

@@ -51,7 +51,8 @@ def find(name: str, evaluate: Path) -> list[Path]:
         return seeds
     there = ", ".join(sorted(path.parent.name for path in evaluate.glob("*/predictions.csv"))) or "none"
     raise CompareError(
-        f"{name}: expected a run in {evaluate}, a folder or a predictions.csv, got none; there are: {there}"
+        f"{name}: expected a run in {evaluate}, a folder or a predictions.csv, got none; there are: {there}; "
+        "run it in the folder of the repository, after `dvc repro evaluate`"
     )
 
 

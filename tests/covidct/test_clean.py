@@ -68,6 +68,18 @@ def test_it_is_a_dataset(cleaned: Path, shared_dataset: Path) -> None:
     assert f"| {NAMES['val']} | val |  | the same picture as {NAMES['test']}, which stays |" in text
 
 
+def test_what_the_audit_could_not_check_is_said(release: Path, tmp_path: Path, caplog: Any) -> None:
+    """No Tesseract, no burned-in names found: whoever reads the cleaned version must know that they may be there."""
+    audit = findings(tmp_path / "audit.json")
+    stated = json.loads(audit.read_text()) | {"not_checked": {"personal-data": "tesseract is not installed"}}
+    audit.write_text(json.dumps(stated))
+    out = tmp_path / "cleaned"
+    clean.clean(release, out, audit)
+    assert "- personal-data: tesseract is not installed" in (out / "CLEANING.md").read_text()
+    assert covidct.load(out).info["not_checked"] == stated["not_checked"]
+    assert "not cleaned of personal-data" in caplog.text
+
+
 def test_only_masked_pixels_change(cleaned: Path, shared_dataset: Path) -> None:
     new, old = (
         pictures.to_grey(pictures.open_picture(root / "images" / "20.png")) for root in (cleaned, shared_dataset)

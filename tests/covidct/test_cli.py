@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from covidct import cli
@@ -19,7 +21,7 @@ PROFILE = "published:\n  enabled: true # read it\n  root: data/x # folder\nluna:
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     (tmp_path / "profiles").mkdir()
-    for name in ("sample", "published"):
+    for name in ("sample", "published", "paper"):
         (tmp_path / "profiles" / f"{name}.yaml").write_text(PROFILE)
     return tmp_path
 
@@ -41,8 +43,9 @@ def test_profile_copies_and_writes_the_folder_in(repository: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("name", "folders", "words"),
     [
-        ("nothing", {}, "expected one of published, sample"),
+        ("nothing", {}, "expected one of paper, published, sample"),
         ("published", {}, "needs --root DIR"),
+        ("paper", {"root": "/tmp"}, "needs --luna DIR, the folder of LUNA16's volumes"),
         ("published", {"root": "/no/such/folder"}, "expected a folder, got none"),
     ],
 )
@@ -50,6 +53,17 @@ def test_profile_refuses(repository: Path, name: str, folders: dict[str, str], w
     with pytest.raises(ProfileError, match=words):
         choose(repository, name, folders)
     assert not (repository / "params.yaml").exists()
+
+
+def test_the_address_goes_to_every_service_that_asks_for_one(tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).parents[2] / "profiles", tmp_path / "profiles")
+    words = ["profile", "paper", "--luna", str(tmp_path), "--contact", "ada@lab.test", "--repository", str(tmp_path)]
+    result = CliRunner().invoke(cli.app, words)
+    assert result.exit_code == 0 and "next: make repro" in result.output.replace("\n", " ")
+    sections = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    found = {name: values["contact"] for name, values in sections.items() if "contact" in (values or {})}
+    assert found == dict.fromkeys(("preprints", "pmc", "medpix"), "ada@lab.test")
+    assert sections["luna"]["root"] == tmp_path.as_posix()
 
 
 def test_value_in_the_right_section() -> None:

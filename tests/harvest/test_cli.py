@@ -48,6 +48,7 @@ def test_status_tells_what_waits_and_for_how_long(run, tmp_path):
 def test_status_before_anything_ran(run):
     result = run("status")
     assert result.exit_code == 0 and result.output.splitlines()[1].split() == ["preprints", *"0000000", "–"]
+    assert "cache/harvest: nothing was harvested here yet" in result.output.replace("\n", " ")
 
 
 def test_a_dry_run_as_params_say(run, negatives, tmp_path, capfd):
