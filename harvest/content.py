@@ -20,7 +20,8 @@ SUFFIX = {"png": ".png", "jpeg": ".jpg", "gif": ".gif", "tiff": ".tif", "pdf": "
 _CHALLENGE = re.compile(
     rb"<title>\s*Just a moment|challenges\.cloudflare\.com|cf-chl-|Attention Required! \| Cloudflare", re.I
 )
-_HTML = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype html|html|head|body)\b", re.I | re.S)
+# Comments are matched in one way only and never given back: else a row of them takes longer than anybody waits.
+_HTML = re.compile(rb"\s*(?:<!--(?:(?!-->).)*-->\s*)*+<(?:!doctype html|html|head|body)\b", re.I | re.S)
 
 
 def sniff(head: bytes) -> str:

@@ -106,8 +106,10 @@ def _write(
                 for checksum in sums:
                     checksum.update(chunk)
     else:
+        # The old bytes go before the new note comes: a run killed between the two must not go on with them.
         validator = _validator(response)
         note.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         if validator:
             note.write_text(json.dumps({"url": url, "validator": validator}))
     size, start, known = offset, session.clock(), bool(offset)

@@ -109,19 +109,25 @@ class Store:
         saved = self._from(name, origin)
         if saved is not None:
             return saved
-        part = self.files / f"{name}.part"
+        # A name of its own: ``.part`` is a download's, which a later run goes on with behind the bytes it finds there.
+        part = self.files / f"{name}.unpack"
         digest, size, head = hashlib.sha256(), 0, b""
-        with open_archive(path) as archive, archive.open(member) as source, part.open("wb") as out:
-            while chunk := source.read(CHUNK):
-                head = head or chunk[:1024]
-                size += len(chunk)
-                if size > max_bytes:
-                    raise ItemError(f"{path.name}: {member}: expected at most {max_bytes} bytes, got more (--max_mb)")
-                digest.update(chunk)
-                out.write(chunk)
-        if sniff(head) not in kinds:
-            raise ItemError(f"{path.name}: {member}: expected {' or '.join(sorted(kinds))}, got {sniff(head)}")
-        part.replace(self.files / name)
+        try:
+            with open_archive(path) as archive, archive.open(member) as source, part.open("wb") as out:
+                while chunk := source.read(CHUNK):
+                    head = head or chunk[:1024]
+                    size += len(chunk)
+                    if size > max_bytes:
+                        raise ItemError(
+                            f"{path.name}: {member}: expected at most {max_bytes} bytes, got more (--max_mb)"
+                        )
+                    digest.update(chunk)
+                    out.write(chunk)
+            if sniff(head) not in kinds:
+                raise ItemError(f"{path.name}: {member}: expected {' or '.join(sorted(kinds))}, got {sniff(head)}")
+            part.replace(self.files / name)
+        finally:
+            part.unlink(missing_ok=True)
         saved = Saved(digest.hexdigest(), size, sniff(head))
         self.keep(name, origin, saved)
         return saved

@@ -95,6 +95,25 @@ def test_a_range_answer_that_begins_elsewhere_is_not_appended(service, session, 
     assert (tmp_path / "a.pdf").read_bytes() == PDF
 
 
+def test_a_run_killed_at_its_new_note_does_not_go_on_with_the_old_bytes(
+    service, session, answer, tmp_path, monkeypatch
+):
+    (tmp_path / "a.pdf.part").write_bytes(b"%PDF-1.4\n" + b"old" * 1000)
+    service.route = of_file(answer)
+    write = Path.write_text
+
+    def killed(self, *args, **options):
+        write(self, *args, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        download(session, service.url + "/x", tmp_path / "a.pdf", {"pdf"}, LIMIT)
+    monkeypatch.undo()
+    download(session, service.url + "/x", tmp_path / "a.pdf", {"pdf"}, LIMIT)
+    assert (tmp_path / "a.pdf").read_bytes() == PDF
+
+
 def test_a_challenge_page_never_becomes_a_pdf(service, session, answer, tmp_path):
     page = b"<!DOCTYPE html><html><head><title>Just a moment...</title>" + b" " * 6000 + b"</html>"
     service.route = lambda ask: answer(page, 200, "application/pdf")

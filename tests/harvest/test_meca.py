@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import zipfile
 from pathlib import Path
 
@@ -102,4 +103,47 @@ def test_a_damaged_member_is_told_where_no_other_source_has_the_paper(tmp_path, 
     with pytest.raises(ItemError, match=r"a\.meca.*CRC.*HTTP 404.*Europe PMC.*HTTP 404"):
         fetch(session, store, wanted, row)
     assert service.paths() == ["/content/10.1101/av1.full.pdf", "/epmc/search"]
+    store.close()
+
+
+def test_an_archives_bytes_are_never_gone_on_with_from_the_site(tmp_path, service, session, answer):
+    """A download was killed; then an archive of the paper comes, and fails in its middle, after a first piece."""
+    body = b"%PDF-1.4\n" + random.Random(1).randbytes(300_000) + b"\n%%EOF\n"
+    other = body[:9] + bytes(byte ^ 0xFF for byte in body[9:])  # the archive holds another state of the paper
+    store = Store(tmp_path / "store", SCHEMA)
+    path = meca(tmp_path / "a.meca", "10.1101/a", pdf=other)
+    data = bytearray(path.read_bytes())
+    data[data.find(other) + 200_000] ^= 1
+    path.write_bytes(data)
+    assert index(store, tmp_path) == 1
+
+    def route(ask):
+        if "range" not in ask.headers:
+            return answer(body, 200, "application/pdf", {"ETag": '"v1"'})
+        start = int(ask.headers["range"].removeprefix("bytes=").rstrip("-"))
+        headers = {"ETag": '"v1"', "Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"}
+        return answer(body[start:], 206, "application/pdf", headers)
+
+    service.route = route
+    wanted = Wanted(service.url, service.url, ("medrxiv",), "", "")
+    name, url = "av1.pdf", f"{service.url}/content/10.1101/av1.full.pdf"
+    (store.files / f"{name}.part").write_bytes(body[:100_000])
+    (store.files / f"{name}.part.json").write_text(json.dumps({"url": url, "validator": '"v1"'}))
+    row = {"doi": "10.1101/a", "version": 1, "server": "medrxiv"}
+    (store.files / f"{name}.unpack").write_bytes(other[:65536])  # what a run killed in an archive leaves
+    fetch(session, store, wanted, row)
+    assert (store.files / name).read_bytes() == body and store.intact(name)
+    assert service.asked[0].headers["range"] == "bytes=100000-"  # the download itself is gone on with
+    store.close()
+
+
+@pytest.mark.parametrize(("kinds", "limit"), [({"png"}, 10_000), ({"pdf"}, 100)])
+def test_what_is_refused_while_it_is_unpacked_leaves_nothing(tmp_path, kinds, limit):
+    store = Store(tmp_path / "store")
+    path = meca(tmp_path / "a.meca", "10.1101/a")
+    with pytest.raises(ItemError, match=r"a\.meca"):
+        store.unpack("a", path, "content/paper.pdf", frozenset(kinds), limit, "meca:a")
+    assert list(store.files.iterdir()) == []
+    store.unpack("a", path, "content/paper.pdf", frozenset({"pdf"}), 10_000, "meca:a")
+    assert [file.name for file in store.files.iterdir()] == ["a"]
     store.close()
