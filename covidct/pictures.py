@@ -7,15 +7,29 @@ for all removes that.
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 1024 * 1024
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")
+DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+)
+"""what Pillow raises where bytes are not what they say"""
 
 
 class PictureError(ValueError):
@@ -25,7 +39,7 @@ class PictureError(ValueError):
 def open_picture(path: Path | str) -> Image.Image:
     """Decode a picture by its bytes, whatever its name says; ``.format`` holds what the bytes are.
 
-    Raises PictureError for an empty, truncated, oversized or unknown file.
+    Raises PictureError for an empty, truncated, oversized or unknown file, and for one whose EXIF data are damaged.
     """
     path = Path(path)
     try:
@@ -43,22 +57,46 @@ def open_picture(path: Path | str) -> Image.Image:
                 if image.width * image.height > MAX_PIXELS:
                     raise PictureError(f"{path.name}: expected at most {MAX_PIXELS} pixels, got {image.size}")
                 image.load()
+                _read_exif(image, path.name)
                 return image
     except UnidentifiedImageError as error:
         raise PictureError(f"{path.name}: expected a picture ({', '.join(FORMATS)}), got unknown bytes") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PictureError(f"{path.name}: expected at most {MAX_PIXELS} pixels, got {error}") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except DAMAGED as error:
         if isinstance(error, PictureError):
             raise
         raise PictureError(f"{path.name}: expected a whole picture, got a damaged one ({error})") from error
 
 
+def _read_exif(image: Image.Image, name: str) -> None:
+    """Read what else is read when first asked for: outside `open_picture` nobody would know damage for what it is."""
+    try:
+        exif = image.getexif()
+        dict(exif)
+        exif.get_ifd(ExifTags.IFD.Exif)
+        if exif.get(ExifTags.Base.Orientation, 1) != 1:
+            ImageOps.exif_transpose(image)  # Pillow then writes the other tags anew, which some cannot bear
+    except DAMAGED as error:
+        raise PictureError(
+            f"{name}: expected EXIF data that say how the picture is turned, got damaged ones ({error}); "
+            "save the picture without them"
+        ) from error
+
+
 def to_grey(image: Image.Image) -> np.ndarray:
-    """Grey picture as uint8 H×W: EXIF rotation applied, transparency over white (the page), 16 bits scaled to 8."""
+    """Grey picture as uint8 H×W: EXIF rotation applied, transparency over white (the page), 16 bits scaled to 8.
+
+    Raises PictureError for a picture of floats that are not all finite: they have no range to scale.
+    """
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, dtype=np.float64)
+        if lost := int(values.size - np.isfinite(values).sum()):
+            raise PictureError(
+                f"{values.shape[1]} x {values.shape[0]} picture of floats: expected finite pixels, got {lost} that are "
+                "NaN or infinite; fill them or save it with 8 bits"
+            )
         # 16-bit PNGs use the whole range by definition; other wide modes have none, so their own range is used
         low, high = (0.0, 65535.0) if image.mode.startswith("I;16") else (float(values.min()), float(values.max()))
         return np.round((values - low) / max(high - low, 1e-9) * 255).astype(np.uint8)

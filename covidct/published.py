@@ -157,11 +157,11 @@ def _encode(path: Path, out: Path, image_id: str) -> tuple[tuple[int, int], str]
     """Write the picture in the one encoding; its shape (H, W) and SHA-256, or why it cannot be read."""
     try:
         image = pictures.open_picture(path)
+        grey = pictures.to_grey(image)
     except pictures.PictureError as error:
         return str(error)
     if image.format == "JPEG" and path.suffix.lower() == ".png":
         log.info("%s: named .png, the bytes are JPEG", path.name)
-    grey = pictures.to_grey(image)
     content = pictures.encode(grey)
     write_bytes(out / "images" / f"{image_id}.png", content)
     return (grey.shape[0], grey.shape[1]), sha256_bytes(content)

@@ -42,17 +42,13 @@ def read(path: Path) -> dict[str, Any]:
     info = {str(key): value for key, value in image.info.items()}
     if "XML:com.adobe.xmp" in info or "Raw profile type xmp" in info:
         info["xmp"] = b"x"
-    density = info.get("dpi") or (0.0, 0.0)
-    try:
-        exif = image.getexif()
-    except (OSError, SyntaxError, ValueError):  # damaged metadata is a fact too
-        exif = Image.Exif()
+    exif = image.getexif()
     texts = {k: v.strip() for k, v in info.items() if isinstance(v, str) and v.strip() and not KNOWN.fullmatch(k)}
     said = _exif_texts(exif) | ({"comment": _decoded(info["comment"])} if info.get("comment") else {})
     return {
         "format": str(image.format),
         "mode": image.mode,
-        "dpi": round(float(density[0]), 3) if isinstance(density, tuple) and density else 0.0,
+        "dpi": _density(info.get("dpi")),
         "software": str(exif.get(0x0131) or info.get("Software") or "")[:60],
         "blocks": [name for name in BLOCKS if info.get(name) or (name == "exif" and len(exif))]
         + [f"{measures.TEXT}{key}" for key in sorted(texts) if key not in BLOCKS],
@@ -67,6 +63,15 @@ def read(path: Path) -> dict[str, Any]:
         "height": image.height,
         "bytes": path.stat().st_size,
     }
+
+
+def _density(stated: object) -> float:
+    """Dots per inch as the file states them; 0 where it states none, or no number (a TIFF tag of another type)."""
+    first = stated[0] if isinstance(stated, tuple) and stated else 0.0
+    try:
+        return round(float(first), 3)
+    except (TypeError, ValueError, ArithmeticError):
+        return 0.0
 
 
 def _exif_texts(exif: Image.Exif) -> dict[str, str]:

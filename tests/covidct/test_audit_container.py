@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from covidct.checks import container, shortcuts
 from covidct.checks.model import Folder, Item
@@ -60,3 +60,12 @@ def test_a_birth_date_in_exif_is_found(tmp_path: Path) -> None:
     Image.fromarray(picture(1)).save(tmp_path / "a.jpg", exif=exif)
     _, found = container.check(Folder(tmp_path, [Item("a.jpg", tmp_path / "a.jpg", 1)], "folder"))
     assert [f.details["kind"] for f in found if f.kind == "personal-data"] == ["date of birth, metadata"]
+
+
+def test_a_resolution_that_is_no_number_is_none(tmp_path: Path) -> None:
+    """A TIFF may hold letters where its resolution belongs, and the audit of the whole folder ended there."""
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag in (282, 283):
+        tags[tag], tags.tagtype[tag] = "abc", 2
+    Image.fromarray(picture(1)).save(tmp_path / "a.tif", tiffinfo=tags)
+    assert container.read(tmp_path / "a.tif")["dpi"] == 0.0

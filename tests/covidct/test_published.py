@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +177,41 @@ def test_grey_of_wide_transparent_and_rotated_pictures() -> None:
     turned = Image.new("L", (3, 2))
     turned.getexif()[274] = 6
     assert pictures.to_grey(turned).shape == (3, 2)
+
+
+@pytest.mark.parametrize("exif", [b"garbage!xx", b"MM\0*\0"])
+def test_damaged_exif_is_one_failure_that_names_the_picture(exif: bytes, release: Path, tmp_path: Path) -> None:
+    """Pillow reads EXIF when first asked for it: its errors came after the picture counted as read, and ended all."""
+    name = sorted(path.name for path in (release / "CT_COVID").iterdir())[0]
+    Image.fromarray(np.full((30, 40), 9, np.uint8)).save(release / "CT_COVID" / name, "PNG", exif=exif)
+    with pytest.raises(pictures.PictureError, match=rf"{name}: expected EXIF data .*, got damaged ones"):
+        pictures.open_picture(release / "CT_COVID" / name)
+    assert run(release, tmp_path / "out") == 0
+    assert any("expected EXIF data" in row["reason"] and name in row["item"] for row in failures(tmp_path / "out"))
+    assert len(read_records(tmp_path / "out" / "records.csv")) == 23
+
+
+def test_exif_that_cannot_be_written_anew_is_damaged_too(tmp_path: Path) -> None:
+    """Turning a picture makes Pillow write its other tags again: text where a number belongs raised there."""
+    entries = [(274, 3, 1, struct.pack("<HH", 6, 0)), (282, 2, 4, b"abc\0")]  # turned; resolution in letters
+    tags = b"".join(struct.pack("<HHI4s", *entry) for entry in entries)
+    exif = b"II*\0" + struct.pack("<IH", 8, len(entries)) + tags + b"\0\0\0\0"
+    Image.fromarray(np.full((30, 40), 9, np.uint8)).save(tmp_path / "a.png", exif=exif)
+    with pytest.raises(pictures.PictureError, match=r"a\.png: expected EXIF data"):
+        pictures.open_picture(tmp_path / "a.png")
+
+
+def test_a_picture_of_floats_that_are_no_numbers_is_refused(release: Path, tmp_path: Path) -> None:
+    """One NaN made every pixel black without a word."""
+    values = np.linspace(0, 1, 1200, dtype=np.float32).reshape(30, 40)
+    assert pictures.to_grey(Image.fromarray(values)).max() == 255
+    values[3, 5], values[4, 5] = np.nan, np.inf
+    path = sorted((release / "CT_COVID").iterdir())[0]
+    Image.fromarray(values).save(path, "TIFF")
+    with pytest.raises(pictures.PictureError, match="40 x 30 picture of floats: expected finite pixels, got 2 that"):
+        pictures.to_grey(pictures.open_picture(path))
+    assert run(release, tmp_path / "out") == 0
+    assert any("expected finite pixels" in row["reason"] for row in failures(tmp_path / "out"))
 
 
 @pytest.mark.real
