@@ -26,6 +26,8 @@ CLEAN: dict[int, str | None] = {
     **LIGATURES,
     **dict.fromkeys([*range(9), *range(11, 32), 0x7F, 0x00AD, 0x200B, 0xFEFF]),
     **dict.fromkeys([0x00A0, *range(0x2000, 0x200B)], " "),
+    # Half characters, which a damaged font gives letter by letter, can neither be written nor encoded.
+    **dict.fromkeys(range(0xD800, 0xE000), "\ufffd"),
 }
 SUBSET = re.compile(r"^[A-Z]{6}\+")
 WEIGHT = re.compile(
@@ -87,7 +89,10 @@ class Page:
 
 
 def clean(text: str) -> str:
-    """Text as a reader would type it: ligatures opened, soft hyphens and control characters dropped, plain spaces."""
+    """Text as a reader would type it: ligatures opened, soft hyphens and control characters dropped, plain spaces.
+
+    Half characters (lone surrogates) become U+FFFD.
+    """
     if text.isascii() and text.isprintable():
         return text
     return text.translate(CLEAN)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -124,10 +125,14 @@ class Figure(Record):
 
 
 R = TypeVar("R", bound=Record)
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def write_jsonl(path: Path | str, records: Iterable[BaseModel]) -> int:
-    """Write records to a JSON Lines file, all or nothing (temporary file, fsync, rename); returns how many."""
+    """Write records to a JSON Lines file, all or nothing (temporary file, fsync, rename); returns how many.
+
+    Half characters (lone surrogates, which no file can hold) become U+FFFD: one bad letter must not cost the file.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
@@ -135,7 +140,8 @@ def write_jsonl(path: Path | str, records: Iterable[BaseModel]) -> int:
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as out:
             for record in records:
-                out.write(json.dumps(record.model_dump(mode="json"), ensure_ascii=False, sort_keys=False) + "\n")
+                line = json.dumps(record.model_dump(mode="json"), ensure_ascii=False, sort_keys=False)
+                out.write(_HALF.sub("\ufffd", line) + "\n")
                 count += 1
             out.flush()
             os.fsync(out.fileno())

@@ -149,3 +149,24 @@ def test_spaces_set_by_moving_are_put_back() -> None:
         x += font.text_length(word, 10) + 1.4
     (line,) = page_of(draft).lines
     assert line.text == "the patients were followed until discharge and came back again"
+
+
+def test_half_characters_of_a_damaged_font_become_a_replacement() -> None:
+    """A map to Unicode gives a lone surrogate, in a line whose words run together: there each letter is read alone."""
+    pdf = pymupdf.open()
+    page = pdf.new_page()
+    page.insert_text((72, 100), "thepatientswerefolloweduntildischargeandcQmebackagain", fontname="helv", fontsize=10)
+    cmap = pdf.get_new_xref()
+    pdf.update_object(cmap, "<<>>")
+    pdf.update_stream(
+        cmap,
+        b"/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapType 2 def 1 begincodespacerange <00> <FF> "
+        b"endcodespacerange 1 beginbfrange <61> <7A> <0061> endbfrange 1 beginbfchar <51> <D835> endbfchar endcmap end "
+        b"end",
+    )
+    pdf.xref_set_key(page.get_fonts()[0][0], "ToUnicode", f"{cmap} 0 R")
+    with pymupdf.open(stream=pdf.tobytes(), filetype="pdf") as read:
+        layout = read_page(read[0], 1)
+    assert [line.text for line in layout.lines] == ["thepatientswerefolloweduntildischargeandc\ufffdmebackagain"]
+    layout.text.encode()
+    assert clean("a\udc00b\ud835") == "a\ufffdb\ufffd" and clean("\U0001d434") == "\U0001d434"
