@@ -5,8 +5,10 @@ from __future__ import annotations
 import email.utils
 import json
 import re
-import time
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
@@ -30,25 +32,40 @@ def retry_after(headers: Mapping[str, str], cap: float) -> float | None:
     try:
         if value.isdigit():
             return min(float(value), cap)
-        asked = email.utils.parsedate_to_datetime(value)
     except ValueError:
         return None
+    asked, now = _date(value), _date(headers.get("Date", ""))
+    if asked is None:
+        return None
+    # The date is meant by the service's clock: where it tells its time, ours does not matter.
+    return min(max((asked - (now or datetime.now(UTC))).total_seconds(), 0.0), cap)
+
+
+def _date(text: str) -> datetime | None:
+    """A header's date, in UTC where it names no zone; None for what is none (a day of twenty digits overflows)."""
     try:
-        # The date is meant by the service's clock: where it tells its time, ours does not matter.
-        now = email.utils.parsedate_to_datetime(headers.get("Date", ""))
-        return min(max((asked - now).total_seconds(), 0.0), cap)
-    except (ValueError, TypeError):
-        return min(max(asked.timestamp() - time.time(), 0.0), cap)
+        date = email.utils.parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
 
 def parse_xml(body: bytes, where: str) -> Element:
-    """The root element. Raises ItemError for entity declarations (an attack), TransientError for a cut-off body."""
+    """The root element.
+
+    Raises ItemError for entity declarations (an attack), another encoding than expat's or too deep a nesting,
+    TransientError for a cut-off body.
+    """
     try:
         root: Element = fromstring(body, forbid_dtd=False, forbid_entities=True, forbid_external=True)
     except DefusedXmlException as error:
         raise ItemError(f"{where}: expected XML without entity declarations, got {error}") from error
     except ParseError as error:
         raise TransientError(f"{where}: expected XML, got {describe(body)} ({error})") from error
+    except (ValueError, LookupError) as error:  # an encoding of several bytes a letter, of no letters, or of no name
+        raise ItemError(
+            f"{where}: expected XML in UTF-8, UTF-16 or a one-byte encoding, got {describe(body)} ({error})"
+        ) from error
     level, depth = [root], 0
     while level:
         level, depth = [child for element in level for child in element], depth + 1
@@ -85,20 +102,45 @@ def _without_halves(value: Any) -> Any:
     return value
 
 
-def chunks(response: requests.Response) -> Iterator[bytes]:
-    """The body in pieces; a connection that breaks off is a TransientError."""
+def chunks(response: requests.Response, seconds: float, size: int = CHUNK) -> Iterator[bytes]:
+    """The body in pieces of ``size`` bytes, all of it within so many seconds.
+
+    A piece comes when all of its bytes are there, so whoever looks at the clock between pieces never does with a server
+    that sends a byte now and then: the connection is shut from outside when the time is over. Raises TransientError for
+    that, and for a connection that breaks off.
+    """
+    over = threading.Event()
+    watch = threading.Timer(seconds, _shut, (response, over))
+    watch.daemon = True
+    watch.start()
+    where = named(response.url)
     try:
-        yield from response.iter_content(CHUNK)
-    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-        raise TransientError(f"{named(response.url)}: the answer broke off ({reason_of(error)})") from error
+        for piece in response.iter_content(size):
+            if over.is_set():  # what is read from a connection that was shut may be the cipher's bytes
+                break
+            yield piece
     except requests.RequestException as error:
-        raise TransientError(f"{named(response.url)}: the answer is not readable ({reason_of(error)})") from error
+        if not over.is_set():
+            broken = requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError
+            what = "broke off" if isinstance(error, broken) else "is not readable"
+            raise TransientError(f"{where}: the answer {what} ({reason_of(error)})") from error
+    finally:
+        watch.cancel()
+    if over.is_set():
+        raise TransientError(f"{where}: the answer took more than {seconds:.0f} s")
 
 
-def head(response: requests.Response, limit: int = 16_384) -> bytes:
+def _shut(response: requests.Response, over: threading.Event) -> None:
+    over.set()
+    with suppress(OSError, RuntimeError, ValueError):  # it has ended by itself in the meantime
+        response.raw.shutdown()
+
+
+def head(response: requests.Response, seconds: float, limit: int = 16_384) -> bytes:
+    """The beginning of an error's body; nothing where it does not come whole or in time: the status says enough."""
     try:
-        return next(response.iter_content(limit), b"")
-    except requests.RequestException:
+        return next(chunks(response, seconds, limit), b"")
+    except TransientError:
         return b""
 
 

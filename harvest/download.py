@@ -114,7 +114,7 @@ def _write(
             note.write_text(json.dumps({"url": url, "validator": validator}))
     size, start, known = offset, session.clock(), bool(offset)
     with part.open("ab" if offset else "wb") as out:
-        for chunk in chunks(response):
+        for chunk in chunks(response, session.item_seconds):
             if len(head) < 1024:
                 head += chunk[: 1024 - len(head)]
             if not known and len(head) >= 1024:

@@ -35,6 +35,8 @@ _REDIRECTS = 5
 _ROW_OF_FAILURES = 8
 _ROW_OF_REFUSALS = 3
 _ROW_OF_LIMITS = 2
+# The body of an error only words a message: it is not waited for as an item is.
+_ERROR_SECONDS = 30.0
 
 
 class Session:
@@ -186,7 +188,7 @@ class Session:
             self._refusals[service] = 0
             return response
         with response:
-            body = head(response)
+            body = head(response, min(_ERROR_SECONDS, self.item_seconds))
         where = f"{named(response.url)}: HTTP {status}"
         if is_challenge(body) or (status == 403 and is_cloudflare(response.headers)):
             self.stop(response.url, f"is closed to us by Cloudflare (HTTP {status}), which asking again does not solve")
@@ -222,7 +224,7 @@ class Session:
             refuse_length(response, 0, ANSWER_LIMIT)
             body = bytearray()
             start = self.clock()
-            for chunk in chunks(response):
+            for chunk in chunks(response, self.item_seconds):
                 body += chunk
                 self.refuse_slow(url, start, len(body))
                 if len(body) > ANSWER_LIMIT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,7 +29,10 @@ class Ask:
 
 @dataclass
 class Answer:
-    """What to send; ``announce`` lies about the length, ``raw`` sends no length at all."""
+    """What to send; ``announce`` lies about the length, ``raw`` sends no length at all.
+
+    trickle: seconds between the bytes of the body, which then begins again and again without an end.
+    """
 
     body: bytes = b""
     status: int = 200
@@ -36,6 +40,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     announce: int | None = None
     raw: bool = False
+    trickle: float = 0.0
 
 
 class Service:
@@ -61,16 +66,27 @@ class Service:
                 self.send_header("Content-Type", answer.type)
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
-                if answer.raw:
+                if answer.raw or answer.trickle:
                     self.send_header("Connection", "close")
                     self.close_connection = True
                 else:
                     length = len(answer.body) if answer.announce is None else answer.announce
                     self.send_header("Content-Length", str(length))
                 self.end_headers()
+                if answer.trickle:
+                    self.send_slowly(answer)
+                    return
                 self.wfile.write(answer.body)
                 if answer.announce is not None:
                     self.close_connection = True
+
+            def send_slowly(self, answer: Answer) -> None:
+                for byte in itertools.cycle(answer.body):
+                    try:
+                        self.wfile.write(bytes([byte]))
+                    except OSError:
+                        return  # it does not wait any longer
+                    time.sleep(answer.trickle)
 
             def log_message(self, *args: object) -> None:
                 pass
