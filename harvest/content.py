@@ -16,6 +16,9 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b", "gzip"),
 )
 IMAGES = frozenset({"png", "jpeg", "gif", "tiff"})
+# Pillow's names for them. Without a list it tries all it knows by the bytes, whatever the file is called, and for
+# PostScript that means running Ghostscript.
+FORMATS = ("PNG", "JPEG", "GIF", "TIFF")
 SUFFIX = {"png": ".png", "jpeg": ".jpg", "gif": ".gif", "tiff": ".tif", "pdf": ".pdf", "zip": ".zip"}
 _CHALLENGE = re.compile(
     rb"<title>\s*Just a moment|challenges\.cloudflare\.com|cf-chl-|Attention Required! \| Cloudflare", re.I

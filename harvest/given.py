@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from harvest import packages, results
-from harvest.content import IMAGES, SUFFIX
+from harvest.content import FORMATS, IMAGES, SUFFIX
 from harvest.errors import BlockedError, HarvestError, ItemError, SettingError
 from harvest.http import Session
 from harvest.options import progress, split_list
@@ -141,7 +141,7 @@ def _fetch(session: Session, store: Store, row: Any, max_bytes: int, check: Chec
 def picture_size(path: Path) -> tuple[int, int]:
     """Width and height of a picture that decodes to its last row. Raises ItemError."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ItemError(f"{path.name}: expected at most {MAX_PIXELS} pixels, got {image.width}×{image.height}")
             image.load()

@@ -68,23 +68,40 @@ def label_of(rating: int | None) -> int | None:
     return None if rating is None or rating == 3 else int(rating > 3)
 
 
-def _csv(path: Path) -> Iterator[Rating]:
+def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows of a CSV file that has these columns, each with its number (the header is 1).
+
+    Raises HarvestError naming the file and, of a row that cannot be read, its line.
+    """
     with path.open(newline="", encoding="utf-8-sig") as lines:
         rows = csv.DictReader(lines)
-        missing = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
-        if missing:
-            raise HarvestError(f"{path}: expected the columns {', '.join(_COLUMNS)}; missing: {', '.join(missing)}")
-        for number, row in enumerate(rows, 2):
-            try:
-                place = (float(row["coordX"]), float(row["coordY"]), float(row["coordZ"]))
-                rating = int(float(row["malignancy"]))
-            except (TypeError, ValueError, OverflowError) as error:  # int(inf) overflows
-                raise HarvestError(
-                    f"{path}:{number}: expected numbers in {', '.join(_COLUMNS[1:])}, got {row}"
-                ) from error
-            if not 1 <= rating <= 5:
-                raise HarvestError(f"{path}:{number}: column malignancy: expected 1 to 5, got {rating}")
-            yield Rating(row["seriesuid"], row.get("reader") or "", place, rating)
+        try:
+            missing = [name for name in columns if name not in (rows.fieldnames or ())]
+            if missing:
+                raise HarvestError(f"{path}: expected the columns {', '.join(columns)}; missing: {', '.join(missing)}")
+            yield from enumerate(rows, 2)
+        except csv.Error as error:
+            raise HarvestError(
+                f"{path}:{rows.line_num + 1}: expected a row of a CSV file, got {error}; mend the line"
+            ) from error
+        except UnicodeDecodeError as error:  # comes for a whole block of lines, before its first
+            raise HarvestError(
+                f"{path}: expected UTF-8, got other bytes behind line {rows.line_num} ({error}); save it in UTF-8 again"
+            ) from error
+
+
+def _csv(path: Path) -> Iterator[Rating]:
+    for number, row in read_rows(path, _COLUMNS):
+        try:
+            place = (float(row["coordX"]), float(row["coordY"]), float(row["coordZ"]))
+            rating = int(float(row["malignancy"]))
+        except (TypeError, ValueError, OverflowError) as error:  # int(inf) overflows
+            raise HarvestError(
+                f"{path}:{number}: expected numbers in {', '.join(_COLUMNS[1:])}, got {row!s:.300}"
+            ) from error
+        if not 1 <= rating <= 5:
+            raise HarvestError(f"{path}:{number}: column malignancy: expected 1 to 5, got {rating}")
+        yield Rating(row["seriesuid"], row.get("reader") or "", place, rating)
 
 
 def _xml(path: Path) -> Iterator[Rating]:

@@ -11,6 +11,7 @@ Guarantees the same subjects and slices for the same seed; subjects kept apart b
 from __future__ import annotations
 
 import csv
+import glob
 import logging
 import os
 import re
@@ -22,8 +23,9 @@ import numpy as np
 import typer
 from PIL import Image
 
+from harvest.content import FORMATS
 from harvest.errors import HarvestError, SettingError
-from harvest.lidc import Rating, consensus, label_of, read_ratings
+from harvest.lidc import Rating, consensus, label_of, read_ratings, read_rows
 from harvest.lungs import lung_fraction_of_grey, window
 from harvest.mhd import Header, VolumeError, read_header
 from harvest.options import Enabled, guarded, new_app, progress
@@ -37,6 +39,7 @@ SLICE_COLUMNS = ("image_id", "file", "subject_id", "slice", "lung_fraction", "fl
 NODULE_COLUMNS = (
     "nodule_id", "file", "subject_id", "slice", "x", "y", "diameter_mm", "readers", "malignancy", "label"
 )  # fmt: skip
+_ANNOTATION_COLUMNS = ("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm")
 LITTLE_LUNG = "little-lung"
 _READY = re.compile(r"(?P<subject>.+)\.mhd_(?P<slice>\d{1,5})\.png")
 _PIXELS = 64 << 20
@@ -48,20 +51,14 @@ Row = dict[str, object]
 def read_annotations(path: Path) -> Annotations:
     """``annotations.csv`` of LUNA16 by series. Raises HarvestError naming file, line, column."""
     found: Annotations = {}
-    with path.open(newline="", encoding="utf-8-sig") as lines:
-        rows = csv.DictReader(lines)
-        expected = ("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm")
-        missing = [name for name in expected if name not in (rows.fieldnames or ())]
-        if missing:
-            raise HarvestError(f"{path}: expected the columns {', '.join(expected)}; missing: {', '.join(missing)}")
-        for number, row in enumerate(rows, 2):
-            try:
-                x, y, z, diameter = (float(row[name]) for name in expected[1:])
-            except (TypeError, ValueError) as error:
-                raise HarvestError(
-                    f"{path}:{number}: expected numbers in {', '.join(expected[1:])}, got {row}"
-                ) from error
-            found.setdefault(row["seriesuid"], []).append(Nodule((x, y, z), diameter))
+    for number, row in read_rows(path, _ANNOTATION_COLUMNS):
+        try:
+            x, y, z, diameter = (float(row[name]) for name in _ANNOTATION_COLUMNS[1:])
+        except (TypeError, ValueError) as error:
+            raise HarvestError(
+                f"{path}:{number}: expected numbers in {', '.join(_ANNOTATION_COLUMNS[1:])}, got {row!s:.300}"
+            ) from error
+        found.setdefault(row["seriesuid"], []).append(Nodule((x, y, z), diameter))
     return found
 
 
@@ -151,7 +148,7 @@ def ready_rows(paths: list[Path], subject: str, plan: Plan, out: Path) -> list[R
 def _read_grey(path: Path) -> np.ndarray:
     """A ready slice, uint8 [height, width]. Raises VolumeError for one too large or cut off."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > _PIXELS:
                 raise VolumeError(f"{path}: expected at most {_PIXELS} pixels, got {image.width}×{image.height}")
             return np.asarray(image.convert("RGB").convert("L") if image.mode != "L" else image)
@@ -282,7 +279,7 @@ def run(
                 else:
                     new = ready_rows(paths, subject, plan, out), [], []
             except VolumeError as error:
-                for path in (out / "images").glob(f"{subject}.mhd_*.png"):
+                for path in (out / "images").glob(f"{glob.escape(subject)}.mhd_*.png"):
                     path.unlink()
                 yield [], [], [Failure(item=subject, reason=str(error).replace(f"{paths[0].parent}/", ""))]
                 continue

@@ -92,11 +92,10 @@ def read_header(path: Path) -> Header:
         raise VolumeError(
             f"{path}: field DimSize: expected three sides of 1 to {_SIDE_LIMIT}, got {fields['DimSize']!r:.80}"
         )
-    spacing = numbers("ElementSpacing", 3, fields.get("ElementSize", ""))
+    millimetres = fields.get("ElementSpacing", fields.get("ElementSize", ""))
+    spacing = numbers("ElementSpacing", 3, millimetres)
     if not (spacing > 0).all():
-        raise VolumeError(
-            f"{path}: field ElementSpacing: expected positive millimetres, got {fields['ElementSpacing']!r:.80}"
-        )
+        raise VolumeError(f"{path}: field ElementSpacing: expected positive millimetres, got {millimetres!r:.80}")
     matrix = fields.get("TransformMatrix", fields.get("Rotation", fields.get("Orientation", "1 0 0 0 1 0 0 0 1")))
     fields["TransformMatrix"] = matrix
     # The file lists the direction of the x axis first, then y, then z: rows of the file are columns of the matrix.

@@ -24,7 +24,7 @@ from PIL import Image
 
 from harvest import europepmc, packages
 from harvest import figures as figures_stage
-from harvest.content import IMAGES
+from harvest.content import FORMATS, IMAGES
 from harvest.cut import samples_hash
 from harvest.document import Settings
 from harvest.errors import BlockedError, HarvestError, ItemError, SettingError
@@ -75,7 +75,7 @@ class Line(Record):
 def pixel_hash(path: Path) -> str:
     """SHA-256 of a picture's size and decoded samples. Raises ItemError for what does not decode."""
     picture_size(path)
-    with Image.open(path) as image:
+    with Image.open(path, formats=FORMATS) as image:
         samples = np.asarray(image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB"))
     return samples_hash(samples)
 
@@ -186,7 +186,7 @@ def _placed(line: Line, path: Path, out: Path, figure: Figure | None) -> Figure:
     got = pixel_hash(path)
     if got != line.sha256:
         raise ItemError(f"{line.url}: expected pixels {line.sha256[:12]}…, got {got[:12]}…: the picture has changed")
-    with Image.open(path) as image:
+    with Image.open(path, formats=FORMATS) as image:
         ending = {"PNG": ".png", "JPEG": ".jpg", "GIF": ".gif", "TIFF": ".tif"}.get(image.format or "", ".png")
     file = f"images/{safe_name(line.figure_id)}{ending}"
     (out / "images").mkdir(parents=True, exist_ok=True)

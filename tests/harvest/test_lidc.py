@@ -67,6 +67,23 @@ def test_a_bad_table_names_line_and_column(tmp_path, text, message):
         list(read_ratings(tmp_path / "m.csv"))
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"1,0,0,0," + b"4" * 200_000, r"m\.csv:3: expected a row"),
+        (b'1,0,0,0,"' + b"4\n" * 200_000, r"m\.csv:3: expected a row"),
+        (b"1,0,0,0,\xff\xfe", r"m\.csv: expected UTF-8, got other bytes behind line 0"),
+    ],
+)
+def test_a_table_that_is_none_says_where(tmp_path, body, message):
+    """A field without an end, and letters that are not UTF-8."""
+    path = tmp_path / "m.csv"
+    path.write_bytes(b"seriesuid,coordX,coordY,coordZ,malignancy\n1,0,0,0,4\n" + body)
+    with pytest.raises(HarvestError, match=message) as caught:
+        list(read_ratings(path))
+    assert len(str(caught.value)) < 300 + len(str(path))
+
+
 def test_ratings_of_lidc_xml(volume, tmp_path):
     """Places are pixels and millimetres of z; unrated and small nodules, and excluded regions, are passed over."""
     text = xml(

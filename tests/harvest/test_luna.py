@@ -11,8 +11,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from harvest.errors import ItemError
+from harvest.given import picture_size
 from harvest.luna import app, read_annotations
 from harvest.lungs import window
+from harvest.recipe import pixel_hash
 
 SIDE, DEPTH, SPACING = 96, 14, (4.0, 4.0, 10.0)
 NODULE = (6, 40, 30)  # z, y, x of the voxel in its middle
@@ -221,6 +224,45 @@ def test_bad_annotations_name_their_line(tmp_path, text, message):
 
     with pytest.raises(HarvestError, match=message):
         read_annotations(tmp_path / "annotations.csv")
+
+
+@pytest.mark.parametrize("body", [b"1,2,3,4," + b"5" * 200_000, b"\xff\xfe1,2,3,4,5"])
+def test_annotations_that_are_no_table_are_an_error_of_the_stage(series, tmp_path, body):
+    series(tmp_path / "in", "1.2", scene())
+    annotate(tmp_path / "in")
+    with (tmp_path / "in" / "annotations.csv").open("ab") as out:
+        out.write(body)
+    result = call(tmp_path / "in", tmp_path / "out")
+    assert result.exit_code == 1 and "annotations.csv" in result.stderr and "expected" in result.stderr
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+def test_a_name_that_is_a_pattern_takes_no_other_subjects_slices_away(series, tmp_path):
+    root = tmp_path / "in"
+    for name in ("1.1", "1.2"):
+        series(root, name, scene())
+    for name in ("*", "1.[12]", "1.?"):
+        (root / f"{name}.mhd").write_text("no header")
+    assert call(root, tmp_path / "out").exit_code == 0
+    rows = table(tmp_path / "out" / "slices.csv")
+    assert len(rows) == 4 and all((tmp_path / "out" / row["file"]).is_file() for row in rows)
+    assert [r["item"] for r in lines(tmp_path / "out" / "failed.jsonl")] == ["*", "1.?", "1.[12]"]
+
+
+def test_postscript_under_a_pictures_name_is_not_run(tmp_path, monkeypatch):
+    """Pillow hands it to Ghostscript where it is let."""
+    ran = []
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *args, **options: ran.append(args))
+    root = tmp_path / "in"
+    root.mkdir()
+    Image.fromarray(window(scene()[6], -600, 1500)).save(root / "1.2.mhd_1.png")
+    (root / "1.3.mhd_1.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\n%%EOF\n")
+    assert call(root, tmp_path / "out").exit_code == 0
+    assert [r["item"] for r in lines(tmp_path / "out" / "failed.jsonl")] == ["1.3"] and ran == []
+    for size_of in (picture_size, pixel_hash):
+        with pytest.raises(ItemError, match="decodes"):
+            size_of(root / "1.3.mhd_1.png")
+    assert ran == []
 
 
 def test_settings_that_cannot_work(series, tmp_path):

@@ -92,6 +92,13 @@ def test_a_header_that_does_not_fit_names_its_field(volume, tmp_path, field, val
         read_header(volume(tmp_path, **{field: value}))
 
 
+def test_the_older_name_of_the_spacing(volume, tmp_path):
+    assert read_header(volume(tmp_path, ElementSpacing=None, ElementSize="1 2 3")).spacing.tolist() == [1, 2, 3]
+    for value in ("0 1 1", "-1 1 1", "a"):
+        with pytest.raises(VolumeError, match=f"ElementSpacing.*got '{value}'"):
+            read_header(volume(tmp_path, ElementSpacing=None, ElementSize=value))
+
+
 def test_what_is_no_header(tmp_path):
     for number, body in enumerate((b"", b"no header at all\n", b"\xff" * 300, b"a = b\n" * 20_000)):
         path = tmp_path / f"{number}.mhd"
