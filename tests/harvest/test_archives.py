@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import random
 import tarfile
 import zipfile
@@ -93,3 +96,48 @@ def test_a_damaged_member_makes_the_archive_unusable_by_name(tmp_path):
         path.write_bytes(data)
         with pytest.raises(ItemError, match=name), open_archive(path) as archive:
             archive.read("a", 1 << 20)
+
+
+@pytest.mark.parametrize(
+    "pack", [gzip.compress, bz2.compress, lzma.compress, lambda body: lzma.compress(body, lzma.FORMAT_ALONE), bytes]
+)
+def test_a_tar_is_read_whatever_it_is_packed_with(tmp_path, pack):
+    body = random.Random(1).randbytes(3 << 20)
+    plain = tape(tmp_path / "x.tar.gz", ("a/b.bin", tarfile.REGTYPE, body), ("a/c.txt", tarfile.REGTYPE, b"c"))
+    (tmp_path / "a.tar.any").write_bytes(pack(gzip.decompress(plain.read_bytes())))
+    with open_archive(tmp_path / "a.tar.any") as archive:
+        assert archive.names == ("a/b.bin", "a/c.txt")
+        assert archive.read("a/c.txt", 9) == b"c" and archive.read("a/b.bin", 4 << 20) == body
+
+
+def test_a_tar_that_unpacks_without_end_is_refused_while_it_is_listed(tmp_path, monkeypatch):
+    """Names are read whole, and members that nobody asked for are read past: both cost what the headers say."""
+    long = tape(tmp_path / "long.tar.gz", ("a" * (40 << 20), tarfile.REGTYPE, b"x"))
+    assert long.stat().st_size < 1 << 20
+    with (
+        pytest.raises(ItemError, match=r"long\.tar\.gz: expected headers of at most 1048576 bytes"),
+        open_archive(long),
+    ):
+        pass
+    with (
+        pytest.raises(ItemError, match=r"at most 1024 characters, got 1025: 'a+'") as caught,
+        open_archive(tape(tmp_path / "name.tar.gz", ("a" * 1025, tarfile.REGTYPE, b"x"))),
+    ):
+        pass
+    assert len(str(caught.value)) < 250
+    with pytest.raises(ItemError, match="1024"), open_archive(book(tmp_path / "name.zip", {"a" * 1025: b"x"})):
+        pass
+    bomb = tape(tmp_path / "bomb.tar.gz", ("a", tarfile.REGTYPE, b"\0" * (30 << 20)), ("b", tarfile.REGTYPE, b"x"))
+    with open_archive(bomb) as archive:
+        assert archive.names == ("a", "b")
+    monkeypatch.setattr("harvest.archives._FLOOR", 20 << 20)
+    with pytest.raises(ItemError, match=r"bomb\.tar\.gz: expected a tar that gives at most"), open_archive(bomb):
+        pass
+
+
+def test_a_tar_whose_header_announces_more_than_there_can_be(tmp_path):
+    info = tarfile.TarInfo("a")
+    info.size = 1 << 50
+    (tmp_path / "a.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + b"\0" * 512)
+    with pytest.raises(ItemError, match=r"a\.tar: expected a tar that gives at most"), open_archive(tmp_path / "a.tar"):
+        pass
