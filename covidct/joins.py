@@ -10,13 +10,18 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 SEPARATORS = (",", ";", "\t", "|")
 MAX_TABLE_BYTES = 64 * 1024 * 1024
+MAX_UNPACKED_BYTES = 16 * 1024 * 1024
+"""of a workbook: each of its cells takes about a hundred times the bytes of the shortest tag for one"""
+MAX_ROWS = 200_000
+MAX_COLUMNS = 1024
+MAX_CELLS = 4_000_000
 
 
 class JoinError(ValueError):
@@ -126,7 +131,7 @@ def _csv(path: Path) -> list[list[str]]:
     content = content[stated.end() :] if stated else content
     try:
         mark = stated[1] if stated else _separator(content)
-        return list(csv.reader(io.StringIO(content, newline=""), delimiter=mark))
+        return _bounded(csv.reader(io.StringIO(content, newline=""), delimiter=mark), path)
     except csv.Error as error:
         raise JoinError(
             f"{path}: expected a table separated by {' '.join(map(repr, SEPARATORS))}, got {error}"
@@ -139,6 +144,21 @@ def _separator(content: str) -> str:
     return max(SEPARATORS, key=lambda mark: cells[mark])
 
 
+def _bounded(rows: Iterable[Sequence[Any]], path: Path) -> list[list[Any]]:
+    """All rows; raises JoinError for more rows, columns or cells than a table has."""
+    kept: list[list[Any]] = []
+    cells = 0
+    for row in rows:
+        cells += len(row)
+        if len(kept) == MAX_ROWS or len(row) > MAX_COLUMNS or cells > MAX_CELLS:
+            raise JoinError(
+                f"{path}: row {len(kept) + 1}: expected at most {MAX_ROWS} rows, {MAX_COLUMNS} columns and {MAX_CELLS} "
+                "cells, got more; remove stray cells far below or beside the table"
+            )
+        kept.append(list(row))
+    return kept
+
+
 def _xlsx(path: Path) -> list[list[Any]]:
     try:
         import openpyxl
@@ -148,17 +168,39 @@ def _xlsx(path: Path) -> list[list[Any]]:
             f"{path}: reading .xlsx needs openpyxl; pip install 'covidct[published]' or give the .csv"
         ) from error
     import zipfile
-    from xml.etree.ElementTree import ParseError  # only the error's name: openpyxl parses with defusedxml
+    import zlib
 
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > 4 * MAX_TABLE_BYTES:
-            raise JoinError(f"{path}: expected at most {4 * MAX_TABLE_BYTES} bytes unpacked, got {unpacked}")
+        if unpacked > MAX_UNPACKED_BYTES:
+            raise JoinError(
+                f"{path}: expected at most {MAX_UNPACKED_BYTES} bytes unpacked, got {unpacked}; give the .csv"
+            )
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         try:
-            return [list(row) for row in book.worksheets[0].iter_rows(values_only=True)]
+            sheet = book.worksheets[0]
+            sheet.reset_dimensions()  # else each row is filled up to the width that the file only states
+            return _bounded(sheet.iter_rows(values_only=True), path)
         finally:
             book.close()
-    except (InvalidFileException, zipfile.BadZipFile, ParseError, KeyError, OSError) as error:
-        raise JoinError(f"{path}: expected an Excel workbook, got {error}; give the .csv instead") from error
+    except JoinError:
+        raise
+    except (
+        InvalidFileException,
+        zipfile.BadZipFile,
+        zlib.error,
+        SyntaxError,  # XML, of either parser that openpyxl uses
+        OSError,
+        EOFError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:  # openpyxl believes what the parts say of each other, and raises what it meets where they are wrong
+        raise JoinError(
+            f"{path}: expected an Excel workbook, got a damaged one ({type(error).__name__}: {error}); "
+            "give the .csv instead"
+        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,81 @@ def test_xlsx_is_read_and_compared(release: Path, tmp_path: Path) -> None:
     assert records.loc["2020.02.01.20000001-p3-41%0", "sex"] == ""  # a row that disagrees fills nothing
     assert records.loc["2020.02.01.20000001-p3-41%12", "sex"] == "F"
     assert any("patient 'Patient 1' here, 'Patient 77' in the first table" in row["reason"] for row in failures(out))
+
+
+def workbook(path: Path, replaced: dict[str, str]) -> Path:
+    """A workbook of one cell ``File name``, with some of its parts replaced."""
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.append(["File name"])
+    book.save(path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()} | replaced
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return path
+
+
+def sheet(rows: str, before: str = "") -> dict[str, str]:
+    space = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    body = f'<worksheet xmlns="{space}">{before}<sheetData>{rows}</sheetData></worksheet>'
+    return {"xl/worksheets/sheet1.xml": body}
+
+
+def test_a_workbook_is_as_wide_as_its_cells_not_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cells and a stated width of 16,384 columns filled memory with blanks, row for row."""
+    rows = '<row r="1"><c r="A1" t="str"><v>Name</v></c></row><row r="800"><c r="A800"><v>7</v></c></row>'
+    path = workbook(tmp_path / "a.xlsx", sheet(rows, '<dimension ref="A1:XFD800"/>'))
+    monkeypatch.setattr(joins, "MAX_CELLS", 10)
+    assert joins.read_table(path) == [{"name": "7", "": "800"}]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        '<row r="99999999999"><c r="A99999999999"><v>1</v></c></row>',
+        '<row r="1"><c r="XFD1"><v>1</v></c></row>',
+        "<row><c><v>1</v></c><c><v>1</v></c></row>" * 9,
+    ],
+)
+def test_a_workbook_of_too_many_cells_is_refused(rows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row far below would be preceded by as many blank ones."""
+    monkeypatch.setattr(joins, "MAX_CELLS", 16)
+    with pytest.raises(joins.JoinError, match=r"a\.xlsx: row \d+: expected at most 200000 rows, 1024 columns and 16 c"):
+        joins.read_table(workbook(tmp_path / "a.xlsx", sheet(rows)))
+
+
+@pytest.mark.parametrize(
+    "replaced",
+    [
+        {"xl/worksheets/sheet1.xml": "<worksheet"},
+        {"xl/workbook.xml": "<workbook/>"},
+        {"xl/styles.xml": '<styleSheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><odd/>'},
+        {"xl/_rels/workbook.xml.rels": '<Relationships odd="1"><Relationship odd="2"/></Relationships>'},
+        sheet('<row r="1"><c r="A1" t="s"><v>99</v></c></row>'),
+        sheet('<row r="1"><c r="A1"><v>no number</v></c></row>'),
+        sheet('<row r="one"><c r="A1"><v>1</v></c></row>'),
+    ],
+)
+def test_a_damaged_workbook_is_a_join_error(replaced: dict[str, str], tmp_path: Path) -> None:
+    """openpyxl raises what it meets where one part of a workbook is not what another says."""
+    with pytest.raises(
+        joins.JoinError, match=r"a\.xlsx: expected an Excel workbook, got a damaged one .* give the .csv"
+    ):
+        joins.read_table(workbook(tmp_path / "a.xlsx", replaced))
+
+
+def test_a_workbook_whose_compressed_bytes_are_damaged_is_a_join_error(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "a.xlsx", sheet('<row r="1"><c r="A1" t="str"><v>Name</v></c></row>' * 400))
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        member = archive.getinfo("xl/worksheets/sheet1.xml")
+    start = member.header_offset + 30 + len(member.filename)
+    content[start : start + 12] = b"\xff" * 12
+    path.write_bytes(bytes(content))
+    with pytest.raises(joins.JoinError, match="expected an Excel workbook, got a damaged one"):
+        joins.read_table(path)
 
 
 @pytest.mark.parametrize(
