@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from urllib.parse import urljoin, urlsplit
@@ -43,6 +44,8 @@ _LIVE: dict[str, Rule] = {
     "medpix.nlm.nih.gov": Rule(spacing=1.5, timeout=60.0, tries=3),
 }
 NCBI_WITH_KEY = 0.11
+_NAME = re.compile(r"[a-z0-9_.-]+")
+_OWN_NAMES = (".localhost", ".local", ".localdomain", ".internal", ".intranet", ".lan", ".home", ".home.arpa")
 _ADDRESS = re.compile(r"[^@\s,;<>\"']+@[^@\s,;<>\"']+\.[A-Za-z]{2,}")
 _PLACEHOLDER = re.compile(r"@(.*\.)?(example\.(com|org|net)|.*\.(invalid|test|example))$", re.IGNORECASE)
 
@@ -73,6 +76,27 @@ def _is_here(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_public(url: str) -> bool:
+    """True for an address of the open web; False for this machine, its network, and what is no http(s) address.
+
+    Judged by what the address says: names are not looked up, as many networks answer for public names themselves.
+    """
+    if not _is_address(url):
+        return False
+    host = host_of(url).rstrip(".")
+    try:
+        # IPv4 also comes as 127.1, 0x7f000001 or 2130706433, which connecting understands.
+        number = ipaddress.ip_address(socket.inet_aton(host))
+    except OSError:
+        try:
+            found = ipaddress.ip_address(host)
+        except ValueError:
+            # Letters beyond ASCII are turned into others on the way: wide digits become an address after all.
+            return "." in host and not host.endswith(_OWN_NAMES) and bool(_NAME.fullmatch(host))
+        number = getattr(found, "ipv4_mapped", None) or found
+    return number.is_global and not number.is_multicast
 
 
 def service_of(url: str) -> str:
@@ -120,6 +144,15 @@ def _same_site(url: str, other: str) -> bool:
     return here == there or here.endswith("." + there) or there.endswith("." + here)
 
 
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:  # http://[x/, port 99999
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
 def check_services(contact: str, urls: dict[str, str]) -> None:
     """Refuse addresses that are none, and a live run without a contact address (the services ask for one).
 
@@ -128,8 +161,7 @@ def check_services(contact: str, urls: dict[str, str]) -> None:
     for option, url in urls.items():
         if not url:
             continue
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_address(url):
             raise SettingError(f"--{option}: expected an address such as https://api.biorxiv.org, got {url!r}")
     live = [url for url in urls.values() if url and not is_loopback(url)]
     if live and (not _ADDRESS.fullmatch(contact) or _PLACEHOLDER.search(contact)):

@@ -29,7 +29,7 @@ from harvest.cut import samples_hash
 from harvest.document import Settings
 from harvest.errors import BlockedError, HarvestError, ItemError, SettingError
 from harvest.given import picture_size, safe_name
-from harvest.hosts import check_services, is_loopback
+from harvest.hosts import check_services, is_loopback, is_public
 from harvest.http import Session
 from harvest.options import CacheFolder, Contact, cache_of, guarded, new_app, progress
 from harvest.records import Box, Failure, Figure, Preprint, Record, read_jsonl, write_jsonl
@@ -249,7 +249,11 @@ def restore_command(
                     (line.figure_id, line.url, value),
                 )
         urls = [row["url"] for row in store.db.execute("SELECT DISTINCT url FROM line ORDER BY url")]
-        asked = {f"address {n}": address(url) for n, url in enumerate(urls)}
+        refused = [url for url in urls if not any(url.startswith(here) for here, _ in ways) and not is_public(url)]
+        for url in refused:
+            _refuse(store, url)
+        urls = [url for url in urls if url not in set(refused)]
+        asked = {f"mirror of {url}": address(url) for url in urls}
         check_services(contact, asked)
         local = all(is_loopback(url) for url in asked.values())
         session = Session(contact, spacing=spacing, state=cache / "hosts", local=local)
@@ -260,6 +264,16 @@ def restore_command(
     log.info("%d of %d figures restored, %d failed", len(done), len(done) + failed, failed)
     if failed and not done:
         raise HarvestError(f"none of {failed} figures could be restored; the reasons are in {out / 'failed.jsonl'}")
+
+
+def _refuse(store: Store, url: str) -> None:
+    """Record why the figures of an address are not asked for: a recipe may come from anybody.
+
+    This machine and its network answer those who stand in it, so only its user may point there, by a mirror.
+    """
+    reason = f"expected a public http(s) address, got {url!r:.120}; if you mean it, pass --mirror FROM=TO for it"
+    for row in store.db.execute("SELECT figure_id FROM line WHERE url = ?", (url,)).fetchall():
+        store.fail(row["figure_id"], reason)
 
 
 def _restored(

@@ -12,7 +12,7 @@ import pytest
 from harvest.answers import parse_xml, retry_after
 from harvest.content import is_challenge, is_cloudflare, sniff
 from harvest.errors import BlockedError, ItemError, SettingError
-from harvest.hosts import check_services, rule_for, same_site
+from harvest.hosts import check_services, is_public, rule_for, same_site
 from harvest.http import Session
 
 CHALLENGE = b'<!DOCTYPE html><html lang="en-US"><head><title>Just a moment...</title></head><body></body></html>'
@@ -230,9 +230,24 @@ def test_a_live_run_without_a_contact_is_refused(contact):
 
 
 def test_an_address_that_is_none_is_refused():
-    for url in ("ftp://x.org", "api.biorxiv.org", "http://"):
+    for url in ("ftp://x.org", "api.biorxiv.org", "http://", "http://[x/", "http://x.org:99999/"):
         with pytest.raises(SettingError, match="--api"):
             check_services("me@university.edu", {"api": url})
+
+
+def test_which_addresses_are_of_the_open_web():
+    for url in (
+        "https://www.medrxiv.org/x", "http://8.8.8.8/", "http://[2606:4700::1111]/", "https://pmc-oa.s3.amazonaws.com:443/a",
+    ):  # fmt: skip
+        assert is_public(url), url
+    for url in (
+        "http://127.0.0.1/", "http://127.1/", "http://0x7f000001/", "http://2130706433/", "http://0/", "http://[::1]/",
+        "http://[::ffff:10.0.0.1]/", "http://10.0.0.1:8080/", "http://me@192.168.0.1/", "http://172.16.0.1/",
+        "http://169.254.169.254/latest", "http://100.64.0.1/", "http://[fe80::1]/", "http://[fd00::1]/", "http://224.0.0.1/",
+        "http://localhost./", "http://LOCALHOST/", "http://router/", "http://nas.local/", "http://\uff11\uff12\uff17.0.0.1/",
+        "http://10.0.0.1%20/", "http://[x/", "http://x.org:99999/", "ftp://x.org/", "file:///etc/passwd", "http://", "",
+    ):  # fmt: skip
+        assert not is_public(url), url
 
 
 def test_a_huge_answer_is_refused_before_it_is_read(service, session, answer):

@@ -160,3 +160,31 @@ def test_bad_recipes_and_bad_mirrors(tmp_path):
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 1 and "r.jsonl:1" in result.stderr
     assert CliRunner().invoke(app, [*words, "--mirror", "nonsense"]).exit_code == 2
+
+
+def test_a_recipe_asks_nothing_of_this_machine_and_its_network(drawn, tmp_path, service, answer):
+    """It may come from anybody, and what it names is asked from where its user stands."""
+    service.route = lambda ask: answer(b"\x89PNG\r\n\x1a\n", 200, "image/png")
+    rows = lines(drawn / "recipe.jsonl")
+    good = next(r for r in rows if r["pixels"] == "given")
+    own = [
+        service.url + "/x.png",
+        "http://localhost:1/x",
+        "http://169.254.169.254/latest",
+        "http://[x/",
+        "ftp://a.org/x",
+    ]
+    bad = [good | {"figure_id": f"bad{n}", "url": url} for n, url in enumerate(own)]
+    (tmp_path / "r.jsonl").write_text("".join(json.dumps(r) + "\n" for r in (good, *bad)))
+    words = ["restore", "--recipe", str(tmp_path / "r.jsonl"), "--out", str(tmp_path / "out"), "--spacing", "0"]
+    with StandIn(drawn / "corpus") as server:
+        result = CliRunner().invoke(app, [*words, *mirrors(server)])
+        before = list(service.asked)
+        again = [*words[:4], str(tmp_path / "again"), *words[5:]]
+        CliRunner().invoke(app, [*again, "--mirror", f"{service.url}={service.url}", *mirrors(server)])
+    assert result.exit_code == 0, result.output
+    failed = lines(tmp_path / "out" / "failed.jsonl")
+    assert [r["item"] for r in failed] == [r["figure_id"] for r in bad] and before == []
+    assert all("expected a public http(s) address" in r["reason"] for r in failed)
+    assert [r["figure_id"] for r in lines(tmp_path / "out" / "figures.jsonl")] == [good["figure_id"]]
+    assert set(service.paths()) == {"/x.png"}  # its user may say so
