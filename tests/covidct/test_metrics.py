@@ -19,6 +19,7 @@ def test_values_equal_scikit_learn_with_ties() -> None:
     assert found.auc == pytest.approx(roc_auc_score(label, score))
     assert found.precision == pytest.approx(precision_score(label, called))
     assert found.recall == pytest.approx(recall_score(label, called))
+    assert found.specificity == pytest.approx(recall_score(label, called, pos_label=0))
     assert found.f1 == pytest.approx(f1_score(label, called))
     assert found.f1_noncovid == pytest.approx(f1_score(label, called, pos_label=0))
     assert found["accuracy"] == pytest.approx((label == called).mean())
@@ -54,6 +55,17 @@ def test_patients_widen_the_interval() -> None:
     images = metrics.evaluate(thrice[0], thrice[1]).intervals["auc"]
     patients = metrics.evaluate(*thrice).intervals["auc"]
     assert (patients[1] - patients[0]) / (images[1] - images[0]) == pytest.approx(math.sqrt(3), rel=0.15)
+
+
+def test_the_level_is_that_of_the_interval() -> None:
+    """Half of the resamples lie in a 50 % interval, which is inside the 95 % one."""
+    label, score, group = sample()
+    half = metrics.evaluate(label, score, group, replicates=400, level=0.5)
+    drawn = metrics.bootstrap(label, score, *metrics.grouped(group, len(label)), 0.5, 400, seed=0)["auc"]
+    low, high = half.intervals["auc"]
+    assert half.level == 0.5 and np.mean((drawn >= low) & (drawn <= high)) == pytest.approx(0.5, abs=0.01)
+    wide = metrics.evaluate(label, score, group, replicates=400).intervals["auc"]
+    assert wide[0] < low < high < wide[1]
 
 
 def test_undefined_is_said() -> None:

@@ -43,6 +43,29 @@ def test_clustered_delong_sees_repeats() -> None:
     assert pairs.compare(*thrice[:3], replicates=10)["delong"]["standard_error"] < 0.7 * once
 
 
+def test_clustered_delong_of_patients_with_both_classes_is_a_jackknifes() -> None:
+    """Shifting both images of a patient together cancels in the AUC; so the error is smaller than unclustered."""
+    rng = np.random.default_rng(0)
+    group, label = np.repeat(np.arange(60), 2), np.tile([0, 1], 60)
+    a = 0.3 * label + rng.normal(0, 0.3, 120)
+    b = a + np.repeat(rng.normal(0, 0.5, 60), 2)
+    found = pairs.compare(label, a, b, group, replicates=10)["delong"]["standard_error"]
+    left = [
+        roc_auc_score(label[group != one], a[group != one]) - roc_auc_score(label[group != one], b[group != one])
+        for one in range(60)
+    ]
+    assert found == pytest.approx(math.sqrt(59 * np.var(left)), rel=0.1)
+    assert found < 0.8 * pairs.compare(label, a, b, replicates=10)["delong"]["standard_error"]
+
+
+def test_p_is_two_sided() -> None:
+    """One of 40 resamples on the other side of zero: 2.5 % on that side, 5 % on both."""
+    drawn = np.array([-1.0] + [1.0] * 39)
+    assert pairs._p(0.5, drawn) == pairs._p(-0.5, -drawn) == pytest.approx(0.05)
+    assert pairs._p(0.5, np.ones(40)) == pytest.approx(2 / 41)  # no smaller than their number allows
+    assert pairs._p(0.0, np.tile([-1.0, 1.0], 20)) == 1
+
+
 def test_one_seed_gives_the_interval_of_evaluate() -> None:
     label, score, group = sample()
     found = pairs.over_seeds(label, score, group, replicates=200)
@@ -61,6 +84,10 @@ def test_equal_seeds_are_one_and_different_ones_widen() -> None:
     assert same["deviation"] == pytest.approx(0)
     worse = np.random.default_rng(5).random(len(label))
     mixed = pairs.over_seeds(label, [score, worse], group, replicates=400)["auc"]
+    apart = roc_auc_score(label, score) - roc_auc_score(label, worse)
+    assert mixed["deviation"] == pytest.approx(
+        abs(apart) / math.sqrt(2)
+    )  # of two trainings, of which they are a sample
     assert mixed["mean"] == pytest.approx((roc_auc_score(label, score) + roc_auc_score(label, worse)) / 2)
     assert mixed["interval"][1] - mixed["interval"][0] > 2 * (one["interval"][1] - one["interval"][0])
 

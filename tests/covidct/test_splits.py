@@ -136,7 +136,18 @@ def test_test_stays_test() -> None:
     assert after["late"] == "test"
     assert after[trained["image_id"].iloc[0]] == "test"
     assert splits.moved_from_test(before, grown.assign(split=grown["image_id"].map(after))) == []
-    assert splits.moved_from_test(before, before.assign(split="train")) == sorted(tested["image_id"])
+    for name in ("train", "val"):
+        assert splits.moved_from_test(before, before.assign(split=name)) == sorted(tested["image_id"])
+
+
+def test_a_tested_picture_under_another_name_stays_test() -> None:
+    """Renamed, and of a patient that is not stated: its bytes tell."""
+    old = pd.DataFrame({"image_id": ["gone"], "split": ["test"], "patient_id": [""], "sha256": ["f00"]})
+    records = table(30).assign(sha256="")
+    for row in (0, 20, 40):
+        known = records.copy()
+        known.loc[row, "sha256"] = "f00"
+        assert splits.split(known, earlier=old).loc[row, "split"] == "test"
 
 
 def test_one_giant_patient() -> None:
@@ -181,6 +192,24 @@ def test_folds_and_sources() -> None:
     assert splits.check(part) == []
     with pytest.raises(splits.SplitError, match="expected one of medpix"):
         splits.leave_source_out(records, "nowhere")
+
+
+def test_folds_and_sources_keep_groups_whole() -> None:
+    """A picture shown twice is in one fold, a document too where asked; a test source takes its duplicates along."""
+    records = table()
+    assert (records["duplicate_group"] != "").sum() > 10
+    shared = splits.folds(records, 5).query("duplicate_group != ''")
+    assert shared.groupby("duplicate_group")["fold"].nunique().max() == 1
+    papers = records.assign(document_id=[f"d{n // 4}" for n in range(len(records))])
+    assert splits.folds(papers, 5).groupby("document_id")["fold"].nunique().max() > 1
+    assert splits.folds(papers, 5, documents=True).groupby("document_id")["fold"].nunique().max() == 1
+    alone = records.assign(duplicate_group="")
+    pair = [alone.index[alone["source"] == source][0] for source in ("pmc", "medpix")]
+    alone.loc[pair, "duplicate_group"] = "same"
+    left = splits.leave_source_out(alone, "pmc")
+    assert splits.check(left) == []
+    person = left.loc[pair[1], "patient_id"]
+    assert set(left.loc[left["source"] != "pmc"].query("split == 'test'")["patient_id"]) == {person}
 
 
 @settings(max_examples=60, deadline=None)
