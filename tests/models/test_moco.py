@@ -149,6 +149,14 @@ def test_keys_return_in_the_order_of_the_queries():
     torch.testing.assert_close(plain, shuffled)
 
 
+def test_keys_are_of_the_second_view():
+    model = moco().eval()
+    first, second = images(4, 1), images(4, 2)
+    _, keys = model(first, second)
+    torch.testing.assert_close(keys, model.key(second))
+    assert not torch.allclose(keys, model.key(first))
+
+
 def test_split_batch_norm_uses_each_parts_statistics():
     whole, split = moco(splits=1), moco(splits=2)
     batch = torch.cat([images(4, 1), 5 + 3 * images(4, 2)])

@@ -21,7 +21,7 @@ from covidct.records import COLUMNS, write_records
 from models import backbones, checkpoint, contrastive, engine, nodules, pretrain, weights
 from models.contrastive import SslRecipe
 from models.engine import Hardware
-from models.moco import MoCoError
+from models.moco import MoCo, MoCoError
 from models.unlabelled import UnlabelledError, read_covid, read_luna
 
 TINY = {
@@ -162,6 +162,41 @@ def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(root, tmp_path, mo
         assert {"queue", "queue_ids", "pointer"} <= set(first["moco"])
         momenta = [[s["momentum_buffer"] for s in part["optimizer"]["state"].values()] for part in (first, second)]
         assert momenta[0] and all(torch.equal(a, b) for a, b in zip(*momenta, strict=True))
+
+
+def test_every_step_moves_the_key_encoder_and_fills_the_queue(root, tmp_path):
+    """9 pictures, batches of 4: two steps an epoch, so 8 of the queue's 10 places are written."""
+    run(root, tmp_path, epochs=1, chain=("covidct",))
+    moco = torch.load(tmp_path / "1-covidct" / engine.STATE, weights_only=True)["parts"]["moco"]
+    assert int(moco["pointer"]) == 8 and int((moco["queue_ids"] >= 0).sum()) == 8
+    encoder, width = backbones.features(backbones.build("crnet", 2, size=32), "crnet")
+    first = contrastive.build_moco(encoder, width, SslRecipe(**TINY)).state_dict()
+    head = "key.head.0.weight"  # drawn from the seed, so known before training
+    assert not torch.equal(moco[head], first[head]) and not torch.equal(moco[head], moco[head.replace("key", "query")])
+
+
+def test_the_key_encoders_momentum_is_not_the_optimisers(root, tmp_path):
+    encoder, width = backbones.features(backbones.build("crnet", 2, size=32), "crnet")
+    recipe = SslRecipe(**(TINY | {"momentum": 0.99, "sgd_momentum": 0.5}))
+    assert contrastive.build_moco(encoder, width, recipe).momentum == 0.99
+    run(root, tmp_path, epochs=1, chain=("covidct",), momentum=0.99, sgd_momentum=0.5)
+    saved = torch.load(tmp_path / "1-covidct" / engine.STATE, weights_only=True)["parts"]["optimizer"]
+    assert {group["momentum"] for group in saved["param_groups"]} == {0.5}
+
+
+def test_keys_are_shuffled_anew_in_every_step(root, monkeypatch):
+    """Shuffled batch norm: in order, a part's statistics would give the positive pairs away."""
+    orders = []
+    original = MoCo.forward
+
+    def watched(self, view_q, view_k, ids=None, order=None):
+        orders.append(order.tolist())
+        return original(self, view_q, view_k, ids, order)
+
+    monkeypatch.setattr(MoCo, "forward", watched)
+    run(root, None, chain=("covidct",))
+    assert len(orders) == 6 and all(sorted(order) == [0, 1, 2, 3] for order in orders)
+    assert len({tuple(order) for order in orders}) > 3
 
 
 def test_saved_states_of_other_settings_are_not_used(root, tmp_path):
