@@ -8,7 +8,7 @@ from covidct.groups import groups
 
 
 def test_a_patient_known_by_figure_ties_the_whole_figure_and_no_more() -> None:
-    """a and b are on one page and object of the document, c on another page, d another object, e of another document."""
+    """a and b are one object of one page; c is on another page, d another object, e of another document."""
     records = pd.DataFrame(
         {
             "image_id": list("abcde"),
