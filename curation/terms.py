@@ -273,11 +273,13 @@ SIDE_BY_SIDE = re.compile(
 )
 """in a text that compares: the name is one side of it"""
 
+WORD = r"\w++(?:-++\w++){0,9}+-*+\s[\s-]*+"
+"""one word and the gap after it, cut in one way only: were a hyphen either, a row of them would take years"""
 SHOWN = re.compile(
-    r"\b(?:an?|the|this|our|one|his|her|same|index|first|second|third|old|(?:fe)?male|confirmed)[\s-]+"
-    r"(?:[\w-]+[\s-]+){0,3}?(?:patient|case|(?:wo)?man|(?:fe)?male|boy|girl|child|infant|subject|person|individual|"
-    r"survivor)\b|\b(?:patient|case) "
-    r"(?:no\.? ?)?(?:\d|[A-Z]\b)|\b(?:patient|he|she)\b(?! \w+s\b)|"
+    r"\b(?:an?|the|this|our|one|his|her|same|index|first|second|third|old|(?:fe)?male|confirmed)[\s-]++"
+    rf"(?:(?:{WORD}){{0,3}}?|(?:{WORD}){{0,2}}?(?:\w++-++){{1,9}}?)"
+    r"(?:patient|case|(?:wo)?man|(?:fe)?male|boy|girl|child|infant|subject|person|individual|survivor)\b|"
+    r"\b(?:patient|case) (?:no\.? ?)?(?:\d|[A-Z]\b)|\b(?:patient|he|she)\b(?! \w+s\b)|"
     r"\b(?:scans?|images?|findings?|features?|manifestations?|tomogra\w+|ct|hrct|opacit\w+|lesions?|changes) "
     r"(?:of|from|in) |\bfig\w*\.? ?s?\d+ ?\(?[a-z]?\)?,? (?:also )?(?:shows?|showing|depicts?|illustrates?|presents?|"
     r"demonstrates?|is|are|displays?)\b",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from curation import terms
 from curation.captions_text import early
 from curation.evidence import for_figure, suggest, suggest_panels
 from harvest.records import Figure, Mention
@@ -331,3 +332,25 @@ def test_captions_of_the_2020_release(real_data: Path) -> None:
 def test_mentions_are_taken_as_records_too() -> None:
     mention = Mention(page=2, offset=0, text="Figure 1 is from a patient with SARS-CoV-2 infection.")
     assert suggest("Chest CT.", [mention]).label == "COVID"
+
+
+@pytest.mark.parametrize("row", ["-", "a-", "the-", "the a-a-", "-a -"])
+def test_a_row_of_hyphens_ends(row: str) -> None:
+    """Each hyphen could end a word or be in it: the sentence would not have been read within a year."""
+    said = suggest("Figure 1. CT.", [f"In the {row * 3000} COVID-19 pneumonia was confirmed."])
+    assert said.label == "unclear"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("the COVID-19-patient", True),
+        ("a 54-year-old man", True),
+        ("a - previously - healthy woman", True),
+        ("the first of these-male", True),
+        ("an illness that may kill a", False),
+        ("the disease", False),
+    ],
+)
+def test_up_to_three_words_stand_before_the_person(text: str, shown: bool) -> None:
+    assert bool(terms.SHOWN.search(text)) is shown
