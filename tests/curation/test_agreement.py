@@ -75,6 +75,12 @@ def test_boxes_are_matched_over_all_pairs_not_greedily() -> None:
     left = review("a", ((0, 0, 10, 10), "COVID", ""), ((0, 5, 10, 15), "unclear", "")).panels
     right = review("b", ((0, 3, 10, 13), "unclear", ""), ((0, -3 + 3, 10, 9), "COVID", "")).panels
     assert {(p.label, q.label) for p, q, _ in match_panels(left, right)} == {("COVID", "COVID"), ("unclear", "unclear")}
+    # The first of a overlaps the first of b most (9/11), which would leave the second ones without a partner
+    left = review("a", ((3, 0, 13, 9), "COVID", ""), ((6, 0, 16, 9), "unclear", "")).panels
+    right = review("b", ((4, 0, 14, 9), "unclear", ""), ((0, 0, 10, 9), "COVID", "")).panels
+    found = match_panels(left, right)
+    assert {(p.label, q.label) for p, q, _ in found} == {("COVID", "COVID"), ("unclear", "unclear")}
+    assert sorted(share for _, _, share in found) == pytest.approx([7 / 13, 8 / 12])
 
 
 def test_patient_keys_agree_by_grouping_not_by_name() -> None:

@@ -213,6 +213,30 @@ def test_reviews_go_before_proposals_and_adjudication_before_reviews(proposed: P
     assert outcomes["2020.02.03.3-p3-7"] == ("unreviewed", (), 0, 1)
 
 
+@pytest.mark.parametrize("painted", [False, True])
+def test_a_review_says_which_pixels_are_repaired(proposed: Path, tmp_path: Path, painted: bool) -> None:
+    """A proposed mask that a curator erased repairs nothing; a painted one goes in its place, and only there."""
+    folder, name = tmp_path / "candidates", "2020.02.01.1-p3-7"
+    shutil.copytree(proposed, folder)
+    rows = {c.candidate_id: c for c in read_jsonl(folder / "candidates.jsonl", Candidate)}
+    source = to_grey(Image.open(folder / "images" / f"{name}.png"))
+    wrong, right = np.zeros(source.shape, np.uint8), np.zeros(source.shape, bool)
+    wrong[60:80, 60:90], right[30:40, 50:70] = 255, True
+    (folder / "masks").mkdir(exist_ok=True)
+    Image.fromarray(wrong).save(folder / "masks" / "wrong.png")
+    write_jsonl(folder / "candidates.jsonl", [rows[name].model_copy(update={"mask": "masks/wrong.png"})])
+    height, width = source.shape
+    asked = review(name, "anna", [((0, 0, width, height), "COVID", "")], mask=encode_mask(right & painted))
+    write_jsonl(tmp_path / "reviews" / "a.jsonl", [asked])
+    out = make(folder, tmp_path / "images", tmp_path / "reviews", "hold")
+    made = np.asarray(Image.open(out / "images" / f"{name}.png"))
+    assert np.array_equal(made != source, right & painted & (made != source))
+    assert (made != source).any() == painted
+    (row,) = read_records(out / "records.csv").to_dict("records")
+    assert row["inpainted_fraction"] == pytest.approx((right & painted).mean(), abs=1e-6)
+    assert (out / "masks" / f"{name}.png").exists() == painted
+
+
 def test_a_chest_ct_without_a_box_waits_for_one(proposed: Path, tmp_path: Path) -> None:
     name = "2020.02.01.1-p3-7"
     write_jsonl(tmp_path / "r" / "a.jsonl", [review(name, "anna", [])])

@@ -234,6 +234,27 @@ def test_boxes_are_in_reading_order_and_texts_may_be_lists_or_not() -> None:
     assert review.comment == "hard to see" and review.seconds is None
 
 
+def test_all_strokes_are_one_mask() -> None:
+    one, two = np.zeros((100, 200), bool), np.zeros((100, 200), bool)
+    one[2:9, 3:30], two[5:20, 20:60] = True, True
+
+    def stroke(kind: str, mask: np.ndarray) -> dict:
+        value = {"format": "rle", "rle": mask_to_rle(mask), "brushlabels": [kind]}
+        return box(type="brushlabels", from_name="artifact", value=value)
+
+    review = to_review(OURS, annotation([YES, box(), stroke("text", one), stroke("arrow", two)]), "r")
+    assert np.array_equal(decode_mask(review.mask), one | two)
+    assert review.mask_kinds == ("text", "arrow")
+
+
+def test_the_soft_edge_of_a_stroke_is_no_mark() -> None:
+    """Label Studio paints antialiased: alpha above one half counts."""
+    from label_studio_sdk.converter.brush import mask2rle
+
+    alpha = np.array([[0, 1, 127, 128, 255]], np.uint8)
+    assert rle_to_mask([int(v) for v in mask2rle(alpha)], 5, 1).tolist() == [[False, False, False, True, True]]
+
+
 def test_a_brush_code_that_unpacks_to_much_is_refused_before_it_is_unpacked() -> None:
     code = mask_to_rle(np.ones((4, 4), bool))
     for broken in (code[:6], [255, 255, 255, 255, *code[4:]], [*code[:-2], 300, 0], ["a"] * 9, []):
