@@ -140,6 +140,19 @@ def test_only_and_schemes(shared_dataset: Path, tmp_path: Path) -> None:
         covidct.load(tmp_path / "d").scheme("published")
 
 
+def test_a_fold_is_test_and_the_next_one_val(shared_dataset: Path) -> None:
+    """After the last fold comes the first; every image is tested once."""
+    ds = covidct.load(shared_dataset)
+    table = pd.read_csv(shared_dataset / "splits" / "folds-5.csv", dtype=str)
+    folds = [set(part["image_id"]) for _, part in table.groupby("fold")]
+    assert len(folds) == 5 and min(map(len, folds)) > 0
+    for number in range(5):
+        parts = ds.scheme("folds-5", number)
+        test, val, train = (set(part.records["image_id"]) for part in (parts.test, parts.val, parts.train))
+        assert (test, val) == (folds[number], folds[(number + 1) % 5])
+        assert train == set(table["image_id"]) - test - val
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -105,6 +105,18 @@ def test_a_number_is_used_once(repository: Path, shared_dataset: Path, tmp_path:
     assert {p: p.read_bytes() for p in repository.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_pictures_that_are_not_what_the_table_says_are_not_released(
+    repository: Path, shared_dataset: Path, tmp_path: Path, lost: bool
+) -> None:
+    shutil.copytree(shared_dataset, tmp_path / "d")
+    one, two = (tmp_path / "d" / file for file in read_records(tmp_path / "d" / "records.csv")["file"].head(2))
+    one.unlink() if lost else one.write_bytes(two.read_bytes())
+    with pytest.raises(release.ReleaseError, match=f"1 pictures are not what the table says, e.g. images/{one.name}"):
+        release.build(tmp_path / "d", repository, wish("v1"))
+    assert not registry.names(repository) and not (repository / "releases").exists()
+
+
 def test_old_versions_load_after_new_ones(repository: Path, home: Path, shared_dataset: Path, tmp_path: Path) -> None:
     """Changes are told image by image; v1 still loads as it was, and both share pictures on disk."""
     release.build(shared_dataset, repository, wish("v1"))
@@ -141,6 +153,11 @@ def test_test_is_protected(repository: Path, shared_dataset: Path, tmp_path: Pat
     gone = changed(shared_dataset, tmp_path / "gone", lambda f: f[f["image_id"] != name])
     with pytest.raises(changes.ChangeError, match="1 images leave test without a reason"):
         release.build(gone, repository, wish("v2"))
+    held = changed(
+        shared_dataset, tmp_path / "held", lambda f: f.assign(split=f["split"].where(f["image_id"] != name, ""))
+    )
+    with pytest.raises(changes.ChangeError, match=f"1 images leave test without a reason: {name};"):
+        release.build(held, repository, wish("v2"))
     assert covidct.versions(repository) == ["v1"]
     release.build(gone, repository, wish("v2", reasons={name: "no lung"}))
     assert "no lung" in (repository / "releases" / "v2" / "CHANGES.md").read_text()
