@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 import covidct
 from covidct import metrics
-from models import evaluate
+from models import checkpoint, data, embedding, evaluate
+from models.reading import evaluation
 
 
 def run(dataset: Path, model: Path, out: Path, *more: str):
@@ -73,6 +74,39 @@ def test_the_encoder_is_mapped_before_and_after(trained: tuple[Path, Path], tmp_
     figures = json.loads((tmp_path / "metrics.json").read_text())["embedding"]
     assert set(figures) == {"start", "trained"}
     assert 0 <= figures["trained"]["label"]["share"] <= 1
+
+
+def test_the_map_is_made_of_the_test_pictures_features(
+    trained: tuple[Path, Path], toys: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Val goes through the network too; here it has other pictures and fewer of them."""
+    dataset = covidct.load(toys(tmp_path / "toy", {"train": 12, "val": 4, "test": 6}))
+    network, card = checkpoint.load(trained[1])
+    seen: list[np.ndarray] = []
+    real = embedding.look
+    monkeypatch.setattr(embedding, "look", lambda found, *more: seen.append(found) or real(found, *more))
+    assert run(dataset.root, trained[1], tmp_path / "out", "--other-split").exit_code == 0
+    transform = evaluation(card)
+    images = data.load_arrays(dataset.test, transform.size)
+    expected = embedding.features(network, card["backbone"], images, transform)
+    assert np.allclose(seen[0], expected, atol=1e-5)
+
+
+def test_the_threshold_is_the_cards(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    """Chosen on val: another one there is another one here, whatever would suit the test pictures."""
+    folder, model = trained
+    assert run(folder, model, tmp_path / "plain").exit_code == 0
+    scores = pd.read_csv(tmp_path / "plain" / "predictions.csv")["score"]
+    chosen = round(float((scores.nlargest(5).iloc[3:5]).mean()), 6)
+    shutil.copytree(model, tmp_path / "model")
+    card = json.loads((model / "card.json").read_text())
+    card["metrics"]["threshold"] = chosen
+    (tmp_path / "model" / "card.json").write_text(json.dumps(card))
+    assert run(folder, tmp_path / "model", tmp_path / "out").exit_code == 0
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    summary = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert summary["threshold"] == summary["test"]["at_chosen"]["threshold"] == chosen
+    assert table["called"].sum() == 4 and (table["called"] == (table["score"] >= chosen)).all()
 
 
 def test_weights_that_cannot_be_had_leave_only_that_map_out(

@@ -14,7 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 import covidct
-from models import cards, checkpoint, engine, finetune
+from models import cards, checkpoint, data, engine, finetune
 from models.engine import Hardware
 from models.errors import Diverged
 from models.objective import Best, choose_threshold
@@ -46,6 +46,7 @@ def test_learns_and_says_how(toy: Path, tmp_path: Path) -> None:
     assert len(card["preprocessing"]["mean"]) == 1
     assert card["recipe"]["learning_rate"] == 1e-3
     assert card["metrics"]["val"]["auc"] == 1.0
+    assert card["metrics"]["val"]["clustered"] and card["metrics"]["val"]["groups"] == 6  # patients of two images
     assert card["dataset"]["split_hash"]
     assert card["training"]["precision"]
     history = pd.read_csv(tmp_path / "out" / "history.csv")
@@ -54,6 +55,22 @@ def test_learns_and_says_how(toy: Path, tmp_path: Path) -> None:
     scores = pd.read_csv(tmp_path / "out" / "val.csv")
     assert scores["image_id"].tolist() == dataset.val.records["image_id"].tolist()
     assert scores.loc[scores["label"] == 1, "score"].min() > scores.loc[scores["label"] == 0, "score"].max()
+
+
+def test_pictures_are_normalised_by_those_of_train(toys: Callable[..., Path], tmp_path: Path) -> None:
+    dataset = covidct.load(toys(tmp_path, {"train": 4, "val": 2, "test": 2}))
+    result = finetune.finetune(dataset, replace(SMALL, epochs=1), hardware=CPU)
+    mean, deviation = data.normalisation(data.load_split(dataset.train, SMALL.resize).images)
+    shown = result.card["preprocessing"]
+    assert shown["mean"] == pytest.approx([mean], abs=1e-6) and shown["std"] == pytest.approx([deviation], abs=1e-6)
+    other, _ = data.normalisation(data.load_split(dataset.val, SMALL.resize).images)
+    assert abs(other - mean) > 1e-4
+
+
+def test_the_learning_rate_falls_along_a_cosine_epoch_by_epoch(toys: Callable[..., Path], tmp_path: Path) -> None:
+    dataset = covidct.load(toys(tmp_path, {"train": 4, "val": 2, "test": 2}))
+    result = finetune.finetune(dataset, replace(SMALL, period=2), hardware=CPU)
+    assert [row["lr"] for row in result.history] == pytest.approx([1e-3, 5e-4, 0], abs=1e-9)
 
 
 def test_the_test_split_is_never_opened(toy: Path) -> None:
