@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import configparser
 import http.client
+import ipaddress
 import logging
 import shutil
+import socket
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +26,8 @@ log = logging.getLogger(__name__)
 
 TIMEOUT = 60
 """seconds without an answer"""
+SLOWEST = 2000
+"""bytes a second: a download slower than that for longer than TIMEOUT is given up"""
 WAITS = (0.5, 2.0)
 """seconds before each further try of an HTTP download"""
 
@@ -77,12 +82,60 @@ class Objects:
         return False
 
 
+class Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a remote to where it keeps its objects, never from https to http nor from outside into this network."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """The request to send instead. Raises StoreError where it must not be followed."""
+        old, new = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
+        weaker = old.scheme == "https" and new.scheme != "https"
+        if weaker or (new.netloc != old.netloc and not is_public(new.hostname or "")):
+            where = f"{new.scheme}://{new.hostname}"
+            raise StoreError(
+                f"{old.scheme}://{old.netloc}: expected the object or a redirect to a public address (https if "
+                f"asked by https), got a redirect to {where}; if that is the remote, name it"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def is_public(host: str) -> bool:
+    """True if a host's addresses are all of the public Internet; one that has none is left to the connection."""
+    try:
+        found = {str(item[4][0]) for item in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError):
+        return True
+    return all(ipaddress.ip_address(address.partition("%")[0]).is_global for address in found)
+
+
+def copy(read: Callable[[int], bytes], entry: Entry, target: Path, name: str) -> None:
+    """Write what ``read(at most)`` gives until nothing is left; raises StoreError if it is not the entry's size.
+
+    ``read`` gives what is there: one that waits for all it was asked for would let a slow server keep us for ever.
+    """
+    left, end = entry.bytes + 1, time.monotonic() + TIMEOUT + entry.bytes / SLOWEST
+    with target.open("wb") as out:
+        while left > 0 and (chunk := read(min(1 << 20, left))):
+            out.write(chunk)
+            left -= len(chunk)
+            if time.monotonic() > end:
+                raise StoreError(
+                    f"{name}: {entry.path}: expected at least {SLOWEST} bytes a second, "
+                    f"got {entry.bytes + 1 - left} of {entry.bytes} bytes so far"
+                )
+    if left != 1:
+        got = "more" if left < 1 else entry.bytes + 1 - left
+        raise StoreError(f"{name}: {entry.path}: expected {entry.bytes} bytes, got {got}")
+
+
 class Http:
     """A DVC remote behind plain HTTP."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
         self.name = self.url
+        self.opener = urllib.request.build_opener(Redirects)
 
     def get(self, entry: Entry, target: Path) -> bool:
         """Download the object, at most the size the manifest states; a fault of the line is tried again."""
@@ -99,19 +152,14 @@ class Http:
             f"{self.url}/files/md5/{entry.md5[:2]}/{entry.md5[2:]}", headers={"User-Agent": "covidct"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer, target.open("wb") as out:  # noqa: S310
-                left = entry.bytes + 1
-                while left > 0 and (chunk := answer.read(min(1 << 20, left))):
-                    out.write(chunk)
-                    left -= len(chunk)
+            with self.opener.open(request, timeout=TIMEOUT) as answer:
+                copy(answer.read1, entry, target, self.url)
         except urllib.error.HTTPError as error:
             if error.code in (403, 404):
                 return False
             raise StoreError(f"{self.url}: HTTP {error.code}") from error
         except (OSError, http.client.HTTPException) as error:
             raise StoreError(f"{self.url}: {error}") from error
-        if left > 1:
-            raise StoreError(f"{self.url}: {entry.path}: expected {entry.bytes} bytes, got {entry.bytes + 1 - left}")
         return True
 
 
@@ -130,11 +178,21 @@ class Cloud:
             raise StoreError(f"{url}: {error}") from error
 
     def get(self, entry: Entry, target: Path) -> bool:
-        """Download the object."""
+        """Download the object, if it has the size that the manifest states."""
+        path = f"{self.base.rstrip('/')}/files/md5/{entry.md5[:2]}/{entry.md5[2:]}"
         try:
-            self.files.get_file(f"{self.base.rstrip('/')}/files/md5/{entry.md5[:2]}/{entry.md5[2:]}", str(target))
+            size = self.files.size(path)
+            if size is None:  # a file system that does not tell
+                with self.files.open(path, "rb") as source:
+                    copy(source.read, entry, target, self.name)
+            elif size != entry.bytes:
+                raise StoreError(f"{self.name}: {entry.path}: expected {entry.bytes} bytes, got {size}")
+            else:
+                self.files.get_file(path, str(target))
         except FileNotFoundError:
             return False
+        except StoreError:
+            raise
         except Exception as error:  # every file system of fsspec raises its own kinds
             raise StoreError(f"{self.name}: {type(error).__name__}: {error}") from error
         return True

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import os
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,12 +50,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
         content = self.server.objects.get(key)
         fault = self.server.faults.get(key, [])
         what = fault.pop(0) if fault else ""
+        if what.startswith("http"):
+            self.send_response(302)
+            self.send_header("Location", what)
+            self.end_headers()
+            return
         if content is None or what.isdigit():
             self.send_error(int(what or 404))
             return
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
+        if what == "slow":
+            for byte in content[:20]:
+                self.wfile.write(bytes([byte]))
+                time.sleep(0.02)
         body = {"half": content[: len(content) // 2], "other": bytes(len(content))}.get(what, content)
         self.wfile.write(body)
         self.server.served[key] += not what
@@ -137,6 +148,73 @@ def test_faults_of_the_line_are_tried_again(
     with pytest.raises(download.FetchError, match=r"1 of 37 files could not be had.*the bytes there have another hash"):
         covidct.fetch("v1", repository, remote.url, home=tmp_path / "other")
     covidct.fetch("v1", repository, remote.url, home=tmp_path / "other")
+
+
+def entry_of(content: bytes) -> tuple[registry.Entry, dict[str, bytes]]:
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return registry.Entry("images/a.png", len(content), hashlib.sha256(content).hexdigest(), md5), {md5: content}
+
+
+@pytest.mark.parametrize(
+    "target", ["http://localhost:{}/x", "http://169.254.169.254/x", "http://[::1]/x", "http://10.0.0.1/x"]
+)
+def test_a_redirect_into_this_network_is_not_followed(
+    target: str, remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A remote could have this machine ask its neighbours; within the same host it may send us on."""
+    monkeypatch.setattr(stores, "WAITS", ())
+    entry, objects = entry_of(b"0123456789")
+    remote.objects |= objects | {"x" + entry.md5: b"0123456789"}
+    remote.faults[entry.md5] = [target.format(remote.server_address[1])]
+    with pytest.raises(
+        stores.StoreError, match=r"expected the object or a redirect to a public address .* got a redirect"
+    ):
+        stores.Http(remote.url).get(entry, tmp_path / "a")
+    remote.faults[entry.md5] = [f"{remote.url}/x/{entry.md5}"]
+    assert stores.Http(remote.url).get(entry, tmp_path / "a")
+
+
+def test_https_is_not_left_by_a_redirect() -> None:
+    request = urllib.request.Request("https://example.org/a")
+    with pytest.raises(stores.StoreError, match=r"got a redirect to http://example\.org"):
+        stores.Redirects().redirect_request(request, None, 302, "", {}, "http://example.org/a")
+
+
+def test_a_server_that_sends_a_byte_at_a_time_is_given_up(
+    remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock was looked at after a megabyte only."""
+    monkeypatch.setattr(stores, "WAITS", ())
+    monkeypatch.setattr(stores, "TIMEOUT", 0.2)
+    monkeypatch.setattr(stores, "SLOWEST", 1_000_000)
+    entry, objects = entry_of(bytes(1000))
+    remote.objects |= objects
+    remote.faults[entry.md5] = ["slow"]
+    with pytest.raises(
+        stores.StoreError, match=r"images/a\.png: expected at least 1000000 bytes a second, got \d+ of 1000"
+    ):
+        stores.Http(remote.url).get(entry, tmp_path / "a")
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_cloud_object_of_another_size_is_not_downloaded(
+    tells: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk would be full before the hash is looked at."""
+    pytest.importorskip("fsspec")
+    store = stores.Cloud(f"memory://{tmp_path.name}", {})
+    entry, _ = entry_of(b"0123456789")
+    path = f"{store.base}/files/md5/{entry.md5[:2]}/{entry.md5[2:]}"
+    if not tells:
+        monkeypatch.setattr(
+            store.files, "size", lambda path: None if store.files.exists(path) else store.files.info(path)
+        )
+    assert not store.get(entry, tmp_path / "a")
+    store.files.pipe_file(path, bytes(5000))
+    with pytest.raises(stores.StoreError, match=r"images/a\.png: expected 10 bytes, got (5000|more)"):
+        store.get(entry, tmp_path / "a")
+    store.files.pipe_file(path, b"0123456789")
+    assert store.get(entry, tmp_path / "a") and (tmp_path / "a").read_bytes() == b"0123456789"
 
 
 def test_a_remote_that_is_gone(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
