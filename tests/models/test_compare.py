@@ -79,6 +79,14 @@ def test_other_images_are_refused(evaluated: Path, caplog: pytest.LogCaptureFixt
     assert "60 and 40 with 40 in common" in caplog.text
 
 
+def test_other_labels_of_the_same_images_are_refused(evaluated: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = write(evaluated / "other-0", 0.1, 0)
+    table.loc[3, "label"] = 1 - table.loc[3, "label"]
+    table.to_csv(evaluated / "other-0" / "predictions.csv", index=False)
+    assert run(evaluated, "good", "other").exit_code == 1
+    assert "on the same images with the same labels, got 60 and 60 with 60 in common" in caplog.text
+
+
 def test_damaged_predictions_are_named(evaluated: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = evaluated / "poor-0" / "predictions.csv"
     file.write_text("image_id,score\na,0.5\n")

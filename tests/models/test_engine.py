@@ -82,6 +82,14 @@ def test_global_generators_are_left_alone() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_every_epoch_seed_and_process_draws_its_own_numbers() -> None:
+    fabric = cpu()
+    drawn = [engine.run(fabric, {}, 3, lambda epoch: {"draw": float(torch.rand(()))}, seed=seed) for seed in (0, 1)]
+    assert len({row["draw"] for rows in drawn for row in rows}) == 6
+    mixed = {engine._mixed(seed, epoch, rank) for seed in range(3) for epoch in (0, 1, 4095) for rank in (0, 1, 255)}
+    assert len(mixed) == 27
+
+
 def test_a_state_of_other_settings_is_not_used(tmp_path: Path) -> None:
     job = Job(cpu())
     engine.run(job.fabric, job.parts, 2, job.epoch, folder=tmp_path, fingerprint={"rate": 1})

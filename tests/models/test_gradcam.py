@@ -286,6 +286,16 @@ def test_command_refuses_other_classes(dataset, tmp_path, caplog):
     assert "expected a classifier of NonCOVID and COVID" in caplog.text and not (tmp_path / "out").exists()
 
 
+def test_the_interval_is_over_patients():
+    """Three equal images of each patient tell no more than one: the interval stays as it was."""
+    values = np.random.default_rng(0).random(20)
+    rows = [{"patient_id": f"p{number:02}", "inside": value, "lung_area": 0.3} for number, value in enumerate(values)]
+    once, thrice = summary(rows, 400, 0), summary(rows * 3, 400, 0)
+    assert thrice["images"] == 60 and thrice["interval"] == pytest.approx(once["interval"], abs=1e-4)
+    alone = summary([row | {"patient_id": f"i{number}"} for number, row in enumerate(rows * 3)], 400, 0)
+    assert np.ptp(alone["interval"]) < 0.7 * np.ptp(once["interval"])
+
+
 def test_summary_without_any_lungs():
     row = {"patient_id": "a", "inside": float("nan"), "lung_area": float("nan")}
     assert summary([row], 10, 0) == {"images": 0, "inside": None, "interval": None, "even_heat": None}

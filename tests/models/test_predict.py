@@ -33,6 +33,22 @@ def test_gives_the_scores_of_evaluate(trained: tuple[Path, Path], tmp_path: Path
     assert set(found["called"]) == {"COVID", "NonCOVID"}
 
 
+def test_covid_is_where_the_card_says(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    """The same network with its classes named in the other order calls every picture the other way."""
+    folder, model = trained
+    shutil.copytree(model, tmp_path / "turned")
+    card = json.loads((model / "card.json").read_text())
+    (tmp_path / "turned" / "card.json").write_text(json.dumps({**card, "class_names": card["class_names"][::-1]}))
+    file = folder / "images" / "test-1-00.png"
+    found = []
+    for where in (model, tmp_path / "turned"):
+        assert run(where, str(file), "--any-picture", "--out", str(tmp_path / "p.csv")).exit_code == 0
+        found.append(float(pd.read_csv(tmp_path / "p.csv")["probability"].iloc[0]))
+    assert found[0] == pytest.approx(1 - found[1], abs=2e-6) and found[0] != pytest.approx(found[1], abs=0.01)
+    scores = [evaluate.predict(*checkpoint.load(w), covidct.load(folder).test) for w in (model, tmp_path / "turned")]
+    assert np.allclose(scores[0], 1 - scores[1], atol=2e-6)
+
+
 def test_says_it_is_no_medical_device(
     trained: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
