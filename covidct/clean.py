@@ -9,7 +9,6 @@ stays test, leaves with a reason, and never enters train or val; no patient, pic
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import subprocess
@@ -26,7 +25,7 @@ import typer
 from covidct import cleaning, dataset, joins, pictures, published, splits
 from covidct.cleaning import CleanError
 from covidct.commands import new_app
-from covidct.files import clear_outputs, inside, sha256_bytes, write_bytes, write_text
+from covidct.files import clear_outputs, inside, read_json, sha256_bytes, write_bytes, write_text
 from covidct.records import COLUMNS, TableError
 
 log = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ def read_findings(path: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
     that is wrong is overruled by a reviewed decision.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
         rows = found["findings"]
         missed = {str(check): str(reason) for check, reason in dict(found.get("not_checked") or {}).items()}
         for row in rows:

@@ -6,7 +6,6 @@ Commands that belong to other packages are imported when they run; a missing ext
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 import sys
 from pathlib import Path
@@ -17,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from covidct import download, splits
-from covidct.files import PathError
+from covidct.files import PathError, read_json
 from covidct.profiles import ProfileError, choose
 from covidct.reader import DatasetError, load
 from covidct.records import TableError
@@ -256,7 +255,7 @@ def headline(data: Path) -> list[tuple[str, ...]]:
     rows = []
     for path in sorted((data / "evaluate").glob("*/metrics.json")):
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             found: dict[str, Any] = content["test"]["at_half"]
             cells = [_cell(found, name) for name in ("auc", "accuracy", "f1")]
             rows.append((path.parent.name, str(found["images"]), *cells))

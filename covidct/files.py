@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 CHUNK = 1 << 20
+MAX_JSON_BYTES = 256 * 1024 * 1024
 
 
 class PathError(ValueError):
@@ -52,6 +53,22 @@ def write_text(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, value: Any) -> None:
     """Write indented JSON all or nothing; NaN is refused, because JSON has none."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def parse_json(text: str) -> Any:
+    """The value of JSON text; ValueError for any other, also one nested deeper than Python can follow."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("JSON nested too deep to be read") from error
+
+
+def read_json(path: Path | str) -> Any:
+    """The value in a JSON file of at most MAX_JSON_BYTES; raises ValueError, and OSError where it cannot be read."""
+    size = Path(path).stat().st_size
+    if size > MAX_JSON_BYTES:
+        raise ValueError(f"expected at most {MAX_JSON_BYTES} bytes of JSON, got {size}")
+    return parse_json(Path(path).read_text(encoding="utf-8"))
 
 
 def write_lines(path: Path | str, rows: Iterable[Mapping[str, Any]]) -> None:

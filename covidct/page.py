@@ -27,7 +27,7 @@ from PIL import Image
 
 from covidct import pictures
 from covidct.commands import new_app
-from covidct.files import PathError, inside, write_text
+from covidct.files import PathError, inside, parse_json, read_json, write_text
 from covidct.reader import Dataset, DatasetError, load
 from covidct.records import TableError
 
@@ -75,7 +75,7 @@ def flags(audit: Path | None, image_ids: set[str]) -> dict[str, list[list[str]]]
     if audit is None:
         return {}
     try:
-        findings = json.loads(audit.read_text(encoding="utf-8"))["findings"]
+        findings = read_json(audit)["findings"]
         found: dict[str, list[list[str]]] = {}
         for row in findings:
             severity = "suppressed" if row.get("suppressed") else row["severity"]
@@ -114,7 +114,7 @@ def _lines(folders: list[Path], pattern: str) -> Iterator[tuple[Path, dict[str, 
             try:
                 for line in path.read_text(encoding="utf-8").splitlines():
                     if line.strip():
-                        yield path, json.loads(line)
+                        yield path, parse_json(line)
             except (OSError, ValueError) as error:
                 raise PageError(f"{path}: expected JSON Lines, got {error}") from error
 

@@ -5,7 +5,6 @@ Needs only the core packages; ``.torch()`` imports torch when it is called.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ import pandas as pd
 from PIL import Image
 
 from covidct import download, licences, metrics, pictures, registry, splits
-from covidct.files import inside, sha256_file
+from covidct.files import inside, read_json, sha256_file
 from covidct.records import SPLITS, read_records
 from covidct.registry import VersionError
 from covidct.summary import describe
@@ -203,6 +202,8 @@ class Dataset(Subset):
             raise DatasetError(f"{path}: expected a CSV in UTF-8, got {str(error).strip()}; {AGAIN}") from error
         if "image_id" not in table or not {"split", "fold"} & set(table.columns):
             raise DatasetError(f"{path}: expected columns image_id and split (or fold), got {', '.join(table.columns)}")
+        if table.empty:
+            raise DatasetError(f"{path}: expected a row for each image, got the header only; {AGAIN}")
         known = set(self.records["image_id"])
         if unknown := sorted(set(table["image_id"]) - known):
             raise DatasetError(f"{path}: image {unknown[0]!r} is not in the dataset ({len(unknown)} such)")
@@ -302,7 +303,7 @@ def open_folder(folder: Path) -> Dataset:
     card = folder / "dataset.json"
     if card.is_file():
         try:
-            info = json.loads(card.read_text(encoding="utf-8"))
+            info = read_json(card)
             if not isinstance(info, dict):
                 raise ValueError(f"a {type(info).__name__}")
         except ValueError as error:

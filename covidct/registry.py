@@ -7,14 +7,13 @@ A version's folder holds ``release.json`` (what it is), ``manifest.csv`` (every 
 from __future__ import annotations
 
 import csv
-import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from covidct.files import PathError, inside, sha256_file
+from covidct.files import PathError, inside, read_json, sha256_file
 
 RELEASES = Path("covidct") / "releases"
 MANIFEST = "manifest.csv"
@@ -69,8 +68,8 @@ def names(repository: Path) -> list[str]:
     found = []
     for path in (repository / RELEASES).glob("*/release.json"):
         try:
-            order = int(json.loads(path.read_text(encoding="utf-8")).get("order", 0))
-        except (ValueError, TypeError, AttributeError):
+            order = int(read_json(path).get("order", 0))
+        except (ValueError, TypeError, AttributeError, OverflowError):
             order = 0
         found.append((order, path.parent.name))
     return [name for _, name in sorted(found)]
@@ -87,7 +86,7 @@ def read(version: str, repository: Path) -> Release:
         )
     folder = repository / RELEASES / version
     try:
-        facts = json.loads((folder / "release.json").read_text(encoding="utf-8"))
+        facts = read_json(folder / "release.json")
         wanted = str(facts["manifest_sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise VersionError(f"{folder / 'release.json'}: expected the facts of a version, got {error}") from error

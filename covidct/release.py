@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 
 from covidct import card, changes, croissant, licences, page, recipes, registry, splits
-from covidct.files import inside, sha256_file, write_json, write_text
+from covidct.files import inside, read_json, sha256_file, write_json, write_text
 from covidct.fingerprint import fingerprint
 from covidct.reader import Dataset, load
 from covidct.records import write_records
@@ -114,7 +114,7 @@ def gate(dataset: Dataset, wish: Wish) -> tuple[str, dict[str, Any] | None]:
 
 def _findings(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = read_json(path)
         if not isinstance(found["findings"], list) or not all(isinstance(row, dict) for row in found["findings"]):
             raise TypeError("findings that are no list of objects")
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from covidct.files import replacing, write_text
+from covidct.files import read_json, replacing, write_text
 from models import backbones
 
 WEIGHTS = "model.safetensors"
@@ -235,8 +235,8 @@ def read_card(path: Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_CARD_BYTES:
         raise CheckpointError(f"{path}: expected a card of at most {MAX_CARD_BYTES} bytes, got {path.stat().st_size}")
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        card = read_json(path)
+    except ValueError as error:
         raise CheckpointError(f"{path}: expected JSON, got: {error}") from error
     _check_card(card, str(path))
     return card

@@ -226,6 +226,10 @@ def test_a_damaged_split_file_is_told_in_words(shared_dataset: Path, tmp_path: P
     (tmp_path / "d" / "splits" / f"{ds.schemes[0]}.csv").write_bytes(b"")
     with pytest.raises(DatasetError, match="expected a CSV in UTF-8"):
         ds.scheme(ds.schemes[0])
+    for header in ("image_id,fold\n", "image_id,split\n"):  # cut to its header: no fold is the highest
+        (tmp_path / "d" / "splits" / f"{ds.schemes[0]}.csv").write_text(header)
+        with pytest.raises(DatasetError, match="expected a row for each image, got the header only"):
+            ds.scheme(ds.schemes[0])
 
 
 def test_load_without_a_version_and_of_nothing(tmp_path: Path) -> None:

@@ -156,9 +156,10 @@ def test_missing_parts(saved, tmp_path):
     with pytest.raises(CheckpointError, match="got nothing there"):
         checkpoint.load(tmp_path / "nowhere")
     folder = copy_of(saved, tmp_path)
-    (folder / checkpoint.CARD).write_text("{not json")
-    with pytest.raises(CheckpointError, match="expected JSON"):
-        checkpoint.load(folder)
+    for damaged in ("{not json", "[" * 100_000):  # the second: RecursionError, which is no ValueError
+        (folder / checkpoint.CARD).write_text(damaged)
+        with pytest.raises(CheckpointError, match="expected JSON"):
+            checkpoint.load(folder)
     (folder / checkpoint.CARD).unlink()
     with pytest.raises(CheckpointError, match=r"expected card\.json beside the weights"):
         checkpoint.load(folder)
