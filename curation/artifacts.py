@@ -16,16 +16,20 @@ from curation import strokes
 from curation.raster import ImageError, check, grey, squeeze
 
 Treatment = Literal["none", "repair", "crop", "drop"]
-VERSION = "artifacts-4"
-SURE, LIKELY = 0.95, 0.2
+VERSION = "artifacts-5"
+SURE, LIKELY = 0.8, 0.1
 """chance from which a pixel starts a mark, and from which it belongs to one that has started (chosen on drawings over
 subjects of the training)"""
 WORK = 768
 """pixels of the longer side at which marks are looked for"""
+SMALL = 460
+"""pixels of the longer side: a smaller picture is looked at enlarged only"""
 VIEWS = (512, 768)
-"""pixels of the longer side at which a picture is looked at beside its own size"""
+"""pixels of the longer side at which pictures are looked at; larger than SMALL: beside their own size"""
 LEAST, MOST = 0.65, 2.0
 """by how much a picture is made smaller or larger for that"""
+CLOSER = 1.2
+"""by how much more a small picture is enlarged for its second view"""
 SPECK = 6
 """pixels: smaller finds are noise"""
 COLOUR = 30
@@ -67,7 +71,7 @@ def coloured(image: np.ndarray) -> np.ndarray:
 def glance(image: np.ndarray) -> np.ndarray:
     """As `chances`, of a single view: quicker and crisper, with more false finds."""
     small, _ = squeeze(image, WORK)
-    return _fitted(strokes.chances(np.ascontiguousarray(small)), image.shape)
+    return _fitted(_chances(small, _factors(max(small.shape[:2]))[0]), image.shape)
 
 
 def chances(image: np.ndarray) -> np.ndarray:
@@ -77,16 +81,43 @@ def chances(image: np.ndarray) -> np.ndarray:
     shows when enlarged.
     """
     small, _ = squeeze(image, WORK)
-    long = max(small.shape[:2])
-    total = strokes.chances(np.ascontiguousarray(small))
-    total += strokes.chances(np.ascontiguousarray(small[:, ::-1]))[:, ::-1]
-    factors = {min(side / long, MOST) for side in VIEWS}
-    chosen = sorted(factor for factor in factors if factor >= LEAST and abs(factor - 1) > 0.1)
-    for factor in chosen:
-        rule = cv2.INTER_CUBIC if factor > 1 else cv2.INTER_AREA
-        view = np.asarray(cv2.resize(small, None, fx=factor, fy=factor, interpolation=rule))
-        total += _fitted(strokes.chances(view), small.shape)
-    return _fitted(total / (2 + len(chosen)), image.shape)
+    factors = _factors(max(small.shape[:2]))
+    total = _chances(small, factors[0])
+    total += _chances(np.ascontiguousarray(small[:, ::-1]), factors[0])[:, ::-1]
+    for factor in factors[1:]:
+        total += _chances(small, factor)
+    return _fitted(total / (1 + len(factors)), image.shape)
+
+
+def enlargement(long: int) -> float:
+    """By how much a picture is enlarged whose longer side of ``long`` pixels is below SMALL."""
+    return min(VIEWS[0] / long, MOST)
+
+
+def _factors(long: int) -> list[float]:
+    """By how much a picture of that longer side is resized to be looked at, the main view first."""
+    if long < SMALL:
+        return [enlargement(long), enlargement(long) * CLOSER]
+    others = (side / long for side in VIEWS)
+    return [1.0, *(factor for factor in others if LEAST <= factor <= MOST and abs(factor - 1) > 0.1)]
+
+
+def looked_at(image: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
+    """The picture resized by ``factor`` and, at that size, `strokes.alike` (of the picture before it was enlarged)."""
+    if factor == 1:
+        return image, strokes.alike(image)
+    if factor < 1:
+        view = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA))
+        return view, strokes.alike(view)
+    view = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC))
+    even = cv2.resize(strokes.alike(image), (view.shape[1], view.shape[0]), interpolation=cv2.INTER_NEAREST)
+    return view, np.asarray(even)
+
+
+def _chances(image: np.ndarray, factor: float) -> np.ndarray:
+    """Float32 at the picture's size: the network's chances of the picture as seen at ``factor`` times its size."""
+    view, flat = looked_at(np.ascontiguousarray(image), factor)
+    return _fitted(strokes.chances(view, flat=flat), image.shape)
 
 
 def _fitted(plane: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -84,7 +84,7 @@ def _text(rng: Rng, shape: tuple[int, int], words: str, size: float, at: tuple[i
     cover = np.zeros(shape, np.uint8)
     if rng.random() < 0.45:
         font = int(rng.choice(HERSHEY))
-        thick = int(max(1, round(size / rng.uniform(6, 14))))
+        thick = int(max(1, round(size / rng.uniform(6, 18))))
         scale = cv2.getFontScaleFromHeight(font, max(4, int(size)), thick)
         kind = cv2.LINE_AA if rng.random() < 0.6 else cv2.LINE_8
         cv2.putText(cover, words, (at[0], at[1] + int(size)), font, scale, 255, thick, kind)
@@ -109,7 +109,7 @@ def _place(rng: Rng, shape: tuple[int, int]) -> tuple[int, int]:
 
 def letter(rng: Rng, shape: tuple[int, int]) -> np.ndarray:
     """A panel letter, sometimes with a number, brackets or a circle around it."""
-    size = min(shape) * rng.uniform(0.04, 0.13)
+    size = min(shape) * rng.uniform(0.03, 0.13)
     text = str(rng.choice(list("ABCDEFGHIJKLRabcdefgh123456")))
     style = rng.random()
     text = f"({text})" if style < 0.1 else f"{text}{rng.integers(1, 10)}" if style < 0.2 else text
@@ -147,8 +147,8 @@ def scanner(rng: Rng, shape: tuple[int, int]) -> np.ndarray:
 def arrow(rng: Rng, shape: tuple[int, int]) -> np.ndarray:
     """An arrow of any direction: open or filled head, thin to fat shaft."""
     cover = np.zeros(shape, np.uint8)
-    length = min(shape) * rng.uniform(0.05, 0.2)
-    thick = int(max(1, round(length / rng.uniform(5, 22))))
+    length = min(shape) * rng.uniform(0.03, 0.22)
+    thick = int(rng.integers(1, 3)) if rng.random() < 0.3 else int(max(1, round(length / rng.uniform(5, 22))))
     angle = rng.uniform(0, 2 * np.pi)
     x, y = rng.uniform(0.1, 0.9) * shape[1], rng.uniform(0.1, 0.9) * shape[0]
     ahead = np.array([np.cos(angle), np.sin(angle)])

@@ -13,42 +13,36 @@ import logging
 import math
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-import cv2
 import numpy as np
 import torch
 import typer
 from torch import nn
 from torch.nn import functional
 
-from curation.artifacts_drawn import SEEN, Rng, mark
-from curation.artifacts_printed import jpeg, printed
+from curation.artifacts_pieces import Pieces
 from curation.raster import grey, read
-from curation.strokes import WIDTHS
+from curation.strokes import PLANES, WIDTHS
 
 log = logging.getLogger(__name__)
 
-CROP = 160
-"""pixels of the square pieces that are learned from"""
 UNSEEN = 0.1
 """weight of pixels under a mark that does not show there (white on white)"""
-CROPS = 3
-"""cut from each picture that is drawn"""
 WARM = 0.15
 """share of the training in which the learning rate rises"""
 
 
 class Strokes(nn.Module):
-    """`curation.strokes` in torch, with batch normalisation: N x 3 x H x W -> N x H x W logits."""
+    """`curation.strokes` in torch, with batch normalisation: N x 4 x H x W -> N x H x W logits."""
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
         self.scales = len(widths)
         layers: dict[str, nn.Module] = {}
-        before = 3
+        before = PLANES
         for scale, width in enumerate(widths):
             layers[f"down{scale}a"] = block(before, width)
             layers[f"down{scale}b"] = block(width, width)
@@ -86,10 +80,10 @@ def widths_of(learned: Mapping[str, np.ndarray]) -> tuple[int, ...]:
 
 
 def planes(images: torch.Tensor) -> torch.Tensor:
-    """`curation.strokes.planes` of a batch: N x H x W x 3 uint8 -> N x 3 x H x W float32."""
-    colour = images.float() / 127.5 - 1
+    """`curation.strokes.planes` of a batch: N x H x W x 4 uint8 (red, green, blue, alike) -> N x 4 x H x W float32."""
+    colour = images[..., :3].float() / 127.5 - 1
     luma = colour @ torch.tensor([0.299, 0.587, 0.114], device=images.device)
-    return torch.stack([luma, colour[..., 0] - luma, colour[..., 2] - luma], 1)
+    return torch.stack([luma, colour[..., 0] - luma, colour[..., 2] - luma, images[..., 3].float() / 4 - 1], 1)
 
 
 def numbers(network: Strokes) -> dict[str, np.ndarray]:
@@ -108,15 +102,18 @@ def numbers(network: Strokes) -> dict[str, np.ndarray]:
 
 @torch.no_grad()
 def resume(network: Strokes, learned: Mapping[str, np.ndarray], x: torch.Tensor) -> None:
-    """Give the network the numbers of an earlier fit; its normalisation gets the statistics of ``x`` (N x 3 x H x W).
+    """Give the network the numbers of an earlier fit; its normalisation gets the statistics of ``x`` (N x 4 x H x W).
 
-    Normalisation is folded into the numbers, so scale and shift are set to what leaves its input as it is.
+    Normalisation is folded into the numbers, so scale and shift are set to what leaves its input as it is. A plane that
+    the earlier fit did not know starts with weights of 0.
     """
 
     def take(layer: nn.Module, inputs: tuple[torch.Tensor, ...], name: str) -> None:
         convolution, norm = layer.get_submodule("0"), layer.get_submodule("1")
         assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-        convolution.weight.copy_(torch.from_numpy(learned[f"{name}.weight"].astype(np.float32)))
+        weight = torch.from_numpy(learned[f"{name}.weight"].astype(np.float32))
+        convolution.weight.zero_()
+        convolution.weight[:, : weight.shape[1]] = weight
         variance, mean = torch.var_mean(convolution(inputs[0]), dim=(0, 2, 3), correction=0)
         norm.weight.copy_(torch.sqrt(variance + norm.eps))
         norm.bias.copy_(mean + torch.from_numpy(learned[f"{name}.bias"].astype(np.float32)))
@@ -134,60 +131,6 @@ def resume(network: Strokes, learned: Mapping[str, np.ndarray], x: torch.Tensor)
         hook.remove()
 
 
-def pieces(slices: list[np.ndarray], rng: Rng) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Endless crops, uint8: picture CROP x CROP x 3, what marks cover (0, 1) and by how much they change it."""
-    while True:
-        clean = printed(slices[int(rng.integers(len(slices)))], rng)
-        if min(clean.shape[:2]) < CROP:
-            factor = CROP / min(clean.shape[:2]) + 0.01
-            clean = cv2.resize(clean, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
-        clean = np.ascontiguousarray(clean[:, ::-1] if rng.random() < 0.5 else clean)
-        clean = np.ascontiguousarray(clean[::-1] if rng.random() < 0.1 else clean)
-        if rng.random() < 0.2:
-            image, change, covered = clean, np.zeros(clean.shape[:2], np.uint8), np.zeros(clean.shape[:2], bool)
-        else:
-            drawn = mark(clean, rng)
-            image, change, covered = drawn.image, drawn.change, drawn.covered
-        if rng.random() < 0.4:
-            image, change, covered = rescaled(image, change, covered, rng)
-        if rng.random() < 0.3:
-            image = jpeg(image[..., ::-1] if image.ndim == 3 else image, rng)
-            image = image[..., ::-1] if image.ndim == 3 else image
-        shown = image if image.ndim == 3 else np.repeat(image[..., None], 3, 2)
-        for _ in range(CROPS):
-            y, x = _corner(covered, rng)
-            cut = (slice(y, y + CROP), slice(x, x + CROP))
-            yield np.ascontiguousarray(shown[cut]), covered[cut].astype(np.uint8), change[cut].copy()
-
-
-def rescaled(
-    image: np.ndarray, change: np.ndarray, covered: np.ndarray, rng: Rng
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Picture, change and cover of `curation.artifacts_drawn.Marked` as a paper prints them at another size.
-
-    Without it the network takes sharpness for what makes a mark, and misses those of enlarged figures.
-    """
-    factor = max(float(rng.uniform(0.5, 1.9)), CROP / min(image.shape[:2]) + 0.01)
-    rule = cv2.INTER_AREA if factor < 1 else int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC]))
-    size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
-    smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    changed = np.asarray(cv2.resize(change, size, interpolation=smooth))
-    under = cv2.resize(covered.astype(np.float32), size, interpolation=smooth) > 0.2
-    return np.asarray(cv2.resize(image, size, interpolation=rule)), changed, under | (changed > SEEN)
-
-
-def _corner(mask: np.ndarray, rng: Rng) -> tuple[int, int]:
-    """Upper left corner of a crop that mostly holds a mark."""
-    high, wide = mask.shape
-    if mask.any() and rng.random() < 0.75:
-        ys, xs = np.nonzero(mask)
-        n = int(rng.integers(len(ys)))
-        y, x = int(ys[n]) - int(rng.integers(8, CROP - 8)), int(xs[n]) - int(rng.integers(8, CROP - 8))
-    else:
-        y, x = int(rng.integers(0, high - CROP + 1)), int(rng.integers(0, wide - CROP + 1))
-    return int(np.clip(y, 0, high - CROP)), int(np.clip(x, 0, wide - CROP))
-
-
 def loss_of(logits: torch.Tensor, covered: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
     """Weighted cross-entropy plus one minus the soft overlap (Dice) over the batch; all N x H x W."""
     target = covered.float()
@@ -203,18 +146,6 @@ def rise_and_fall(share: float) -> float:
     if share < WARM:
         return 0.04 + 0.96 * share / WARM
     return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (share - WARM) / (1 - WARM)))
-
-
-class Pieces(torch.utils.data.IterableDataset[tuple[np.ndarray, np.ndarray, np.ndarray]]):
-    """`pieces` for a data loader: every worker has a stream of its own."""
-
-    def __init__(self, slices: list[np.ndarray], seed: int) -> None:
-        self.slices, self.seed = slices, seed
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        worker = torch.utils.data.get_worker_info()
-        cv2.setNumThreads(1)
-        return pieces(self.slices, np.random.default_rng([self.seed, 1, worker.id if worker else 0]))
 
 
 def learn(
